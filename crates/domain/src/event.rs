@@ -56,6 +56,16 @@ pub enum TurnEvent {
 }
 
 impl TurnEvent {
+    /// Appends this event to others, or its text to the last of them if that is of the same kind. An event without text is left out.
+    pub fn join_to(self, events: &mut Vec<Self>) {
+        match (events.last_mut(), self) {
+            (_, Self::Delta { text } | Self::Reasoning { text }) if text.is_empty() => {}
+            (Some(Self::Delta { text }), Self::Delta { text: more })
+            | (Some(Self::Reasoning { text }), Self::Reasoning { text: more }) => text.push_str(&more),
+            (_, event) => events.push(event),
+        }
+    }
+
     /// The names of all events.
     pub const NAMES: [&'static str; 5] = ["turn", "delta", "reasoning", "finish", "failed"];
 

@@ -3,7 +3,9 @@
 use crate::Entry;
 use crate::redis_log::{KEEP, RedisLog};
 use domain::{TurnEvent, TurnId};
-use futures::{Stream, StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, Stream, StreamExt, stream};
+use redis_link::LinkError;
 use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
@@ -93,7 +95,17 @@ impl Relay {
         let log =
             Arc::new(Log { entries: Mutex::default(), length: watch::Sender::new(0), stop: watch::Sender::new(false) });
         lock(&self.local).logs.insert(turn, Arc::clone(&log));
-        Writer { relay: self.clone(), turn, log, unsent: Vec::new(), bytes: 0, ended: false, is_kept: false }
+        Writer {
+            relay: self.clone(),
+            turn,
+            log,
+            queued: Vec::new(),
+            appending: None,
+            unsent: Vec::new(),
+            bytes: 0,
+            ended: false,
+            is_kept: false,
+        }
     }
 
     /// Returns the log of a turn if this process has it in memory.
@@ -264,11 +276,22 @@ async fn finish(redis: Arc<RedisLog>, turn: TurnId, unsent: Vec<Entry>) {
     }
 }
 
+/// An append to Redis that is in progress.
+struct Appending {
+    /// The mutex is never locked: it makes the writer `Sync`.
+    done: Mutex<BoxFuture<'static, Result<(), LinkError>>>,
+    /// The entries that local readers see once it is done.
+    entries: Vec<Entry>,
+}
+
 /// The handle with which the owner appends to a log.
 pub struct Writer {
     relay: Relay,
     turn: TurnId,
     log: Arc<Log>,
+    /// Events that wait for the append in progress. They have no numbers yet.
+    queued: Vec<TurnEvent>,
+    appending: Option<Appending>,
     /// Entries that Redis hasn't accepted yet.
     unsent: Vec<Entry>,
     bytes: usize,
@@ -289,26 +312,68 @@ impl Writer {
         self.log.length.send_replace(1);
     }
 
-    /// Appends events to Redis first and then for local readers, so that a reader that has an event can resume after it on any server.
-    /// Entries that Redis doesn't accept are sent again with the next append. An outage only delays readers on other servers.
-    pub async fn append(&mut self, events: &[TurnEvent]) {
-        let first = *self.log.length.borrow() + 1;
-        let entries: Vec<Entry> = events.iter().zip(first..).map(|(event, id)| Entry::new(id, event)).collect();
-        let Some(last) = entries.last() else { return };
-        let (length, is_last) = (last.id, last.is_last);
-        self.bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
-        if let Some(redis) = &self.relay.redis {
-            if self.bytes <= MAX_BYTES || is_last {
-                self.unsent.extend_from_slice(&entries);
-            }
-            match redis.append(self.turn, &self.unsent).await {
+    /// Queues events for [`Writer::flush`]. Text that follows queued text becomes part of its event.
+    pub fn push(&mut self, events: Vec<TurnEvent>) {
+        events.into_iter().for_each(|event| event.join_to(&mut self.queued));
+    }
+
+    /// Returns whether events are queued or being appended.
+    #[must_use]
+    pub fn has_queued(&self) -> bool {
+        self.appending.is_some() || !self.queued.is_empty()
+    }
+
+    /// Appends the queued events to Redis first and then for local readers, so that a reader that has an event can resume after it on any
+    /// server. Entries that Redis doesn't accept are sent again with the next append. An outage only delays readers on other servers.
+    ///
+    /// If the future is dropped, the next call continues. Events that are queued meanwhile are appended together, so that a fast stream
+    /// takes fewer round trips than it has events.
+    pub async fn flush(&mut self) {
+        while self.appending.is_some() || self.begin_append() {
+            let Some(appending) = &mut self.appending else { continue };
+            let appended = appending.done.get_mut().unwrap_or_else(PoisonError::into_inner).await;
+            let Some(Appending { entries, .. }) = self.appending.take() else { continue };
+            match appended {
                 Ok(()) => {
                     self.unsent.clear();
-                    self.is_kept = is_last;
+                    self.is_kept = entries.last().is_some_and(|last| last.is_last);
                 }
                 Err(error) => tracing::warn!(turn = %self.turn, %error, "appending to Redis failed; will retry"),
             }
+            self.publish(entries);
         }
+    }
+
+    /// Appends events, each as an entry of its own.
+    pub async fn append(&mut self, events: &[TurnEvent]) {
+        self.queued.extend_from_slice(events);
+        self.flush().await;
+    }
+
+    /// Numbers the queued events and begins to append them to Redis, or without Redis publishes them. Returns false if there are none.
+    fn begin_append(&mut self) -> bool {
+        let first = *self.log.length.borrow() + 1;
+        let numbered = std::mem::take(&mut self.queued).into_iter().zip(first..);
+        let entries: Vec<Entry> = numbered.map(|(event, id)| Entry::new(id, &event)).collect();
+        let Some(is_last) = entries.last().map(|last| last.is_last) else { return false };
+        self.bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
+        let Some(redis) = self.relay.redis.clone() else {
+            self.publish(entries);
+            return true;
+        };
+        if self.bytes <= MAX_BYTES || is_last {
+            self.unsent.extend_from_slice(&entries);
+        }
+        let (turn, unsent) = (self.turn, self.unsent.clone());
+        let done = async move { redis.append(turn, &unsent).await }.boxed();
+        self.appending = Some(Appending { done: Mutex::new(done), entries });
+        true
+    }
+
+    /// Shows entries to local readers.
+    fn publish(&mut self, entries: Vec<Entry>) {
+        let Some(last) = entries.last() else { return };
+        let (length, is_last) = (last.id, last.is_last);
         lock(&self.log.entries).extend(entries);
         self.log.length.send_replace(length);
         self.ended = is_last;

@@ -8,10 +8,9 @@
 //! - A watchdog with its own connection replaces the pool when old connections are dead but new ones work. It reports Postgres as down when
 //!   new connections fail, so that requests are refused at once instead of each waiting for its own timeout.
 
-use crate::pool::{Purpose, Shared, new_pool};
+use crate::pool::{Connections, Leased, Purpose, Shared, new_pool};
 use crate::{Result, StoreError, watchdog};
 use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream};
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Error, Execute, Executor, Postgres, SqlStr};
 use std::fmt;
@@ -60,8 +59,9 @@ impl Db {
     /// Returns an error if the URL can't be parsed.
     pub fn lazy(url: &str, purpose: Purpose) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)?.application_name("quotient");
-        let pool = watch::Sender::new(new_pool(purpose).connect_lazy_with(options.clone()));
-        let shared = Arc::new(Shared { options, purpose, pool, down: watch::Sender::new(false) });
+        let pool = new_pool(purpose).connect_lazy_with(options.clone());
+        let connections = watch::Sender::new(Connections::new(pool));
+        let shared = Arc::new(Shared { options, purpose, connections, down: watch::Sender::new(false) });
         if purpose != Purpose::Commands {
             watchdog::spawn(&shared);
         }
@@ -73,11 +73,11 @@ impl Db {
         if *down.borrow() {
             return Err(timed_out("Postgres can't be reached"));
         }
-        let mut pools = self.shared.pool.subscribe();
+        let mut pools = self.shared.connections.subscribe();
         loop {
-            let pool = pools.borrow_and_update().clone();
+            let connections = pools.borrow_and_update().clone();
             return tokio::select! {
-                connection = pool.acquire() => Ok(Lease { connection: Some(connection?), in_transaction: false }),
+                leased = connections.acquire() => Ok(Lease::new(leased?)),
                 _ = down.wait_for(|down| *down) => Err(timed_out("Postgres can't be reached")),
                 Ok(()) = pools.changed() => continue,
             };
@@ -94,27 +94,38 @@ impl Db {
 
     /// Runs migrations directly on the pool, without a deadline, because they may take long.
     pub(crate) async fn migrate(&self, migrations: &sqlx::migrate::Migrator) -> Result<()> {
-        let pool = self.shared.pool.borrow().clone();
-        Ok(migrations.run(&pool).await?)
+        let connections = self.shared.connections.borrow().clone();
+        Ok(migrations.run(connections.pool()).await?)
     }
 }
 
-/// A connection taken from the pool. When dropped it is returned to the pool, or closed if that takes too long.
+/// A connection taken from the pool. When dropped it is kept for the next statement if its last one succeeded, otherwise it is returned to the
+/// pool, or closed if that takes too long.
 struct Lease {
-    connection: Option<PoolConnection<Postgres>>,
+    leased: Option<Leased>,
     in_transaction: bool,
+    /// Whether the last statement succeeded, so that nothing of it is left on the connection.
+    is_clean: bool,
 }
 
 impl Lease {
+    fn new(leased: Leased) -> Self {
+        Self { leased: Some(leased), in_transaction: false, is_clean: true }
+    }
+
+    /// Returns the connection for a statement, whose result goes to [`Lease::finish`].
     fn connection(&mut self) -> Result<&mut PgConnection, Error> {
-        self.connection.as_deref_mut().ok_or_else(|| timed_out("the connection was closed"))
+        self.is_clean = false;
+        let leased = self.leased.as_mut().ok_or_else(|| timed_out("the connection was closed"))?;
+        Ok(&mut leased.connection)
     }
 
     /// Unwraps the result of a statement. If the statement exceeded its deadline the connection is closed, which frees its slot in the
     /// pool.
     fn finish<T>(&mut self, done: Result<Result<T, Error>, Elapsed>) -> Result<T, Error> {
+        self.is_clean = matches!(done, Ok(Ok(_)));
         done.unwrap_or_else(|_| {
-            drop(self.connection.take().map(PoolConnection::detach));
+            drop(self.leased.take().map(|leased| leased.connection.detach()));
             Err(timed_out("the statement exceeded its deadline"))
         })
     }
@@ -122,12 +133,14 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
+        let Some(leased) = self.leased.take() else { return };
+        let (is_clean, in_transaction) = (self.is_clean, self.in_transaction);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            drop(connection.detach());
+            drop(leased.connection.detach());
             return;
         };
-        let in_transaction = self.in_transaction;
+        let leased = if is_clean && !in_transaction { leased.keep() } else { Some(leased) };
+        let Some(Leased { mut connection, .. }) = leased else { return };
         runtime.spawn(async move {
             if in_transaction && !matches!(timeout(RELEASE, connection.execute("rollback")).await, Ok(Ok(_))) {
                 drop(connection.detach());
@@ -242,7 +255,7 @@ impl From<&PgPool> for Db {
         let shared = Arc::new(Shared {
             options,
             purpose: Purpose::Commands,
-            pool: watch::Sender::new(pool.clone()),
+            connections: watch::Sender::new(Connections::new(pool.clone())),
             down: watch::Sender::new(false),
         });
         Self { shared, deadline: Purpose::Commands.deadline() }

@@ -1,11 +1,25 @@
 //! The pool behind a [`crate::Db`]: what it is for, how large it is, and how it is replaced.
+//!
+//! sqlx pings a connection when it is taken and again when it is given back, which are two more round trips per statement. A connection whose
+//! statement has just succeeded needs neither: it waits beside the pool for the next statement.
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, Error, Postgres};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 /// Maximum time that a statement waits for a free connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
+/// How long a connection may be unused and is used again without a ping.
+const FRESH: Duration = Duration::from_secs(1);
+/// Maximum time of that ping.
+const PING: Duration = Duration::from_secs(2);
+/// Number of statements after which a connection is given back to the pool, which closes it at its maximum age.
+const MAX_USES: u32 = 1_000;
 /// Purpose of a pool, which decides its size, its session settings and its statement deadline. Postgres' `statement_timeout` is shorter
 /// than the deadline, so that Postgres itself ends a slow statement as long as it is reachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +66,101 @@ impl Purpose {
     }
 }
 
+/// A pool, and connections of it that wait for the next statement.
+pub(crate) struct Connections {
+    pool: PgPool,
+    ready: Mutex<Vec<Leased>>,
+    /// Number of statements that wait for a connection of the pool.
+    waiting: AtomicUsize,
+}
+
+/// A connection of the pool, and the pool that it belongs to.
+pub(crate) struct Leased {
+    pub connection: PoolConnection<Postgres>,
+    pub home: Arc<Connections>,
+    uses: u32,
+    used_at: Instant,
+}
+
+impl Connections {
+    /// Wraps a pool.
+    pub fn new(pool: PgPool) -> Arc<Self> {
+        Arc::new(Self { pool, ready: Mutex::default(), waiting: AtomicUsize::new(0) })
+    }
+
+    /// Returns the pool.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Vec<Leased>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection that is known to work.
+    ///
+    /// # Errors
+    /// Returns an error if none becomes free in time, or no connection can be made.
+    pub async fn acquire(self: &Arc<Self>) -> Result<Leased, Error> {
+        if let Some(leased) = self.take_ready().await {
+            return Ok(leased);
+        }
+        // Counted before looking again: a connection that becomes free from here on goes to the pool.
+        let _waiting = Waiting::new(&self.waiting);
+        if let Some(leased) = self.take_ready().await {
+            return Ok(leased);
+        }
+        let connection = self.pool.acquire().await?;
+        Ok(Leased { connection, home: Arc::clone(self), uses: 0, used_at: Instant::now() })
+    }
+
+    /// Takes a connection that waits. Closes those that don't work any more.
+    async fn take_ready(&self) -> Option<Leased> {
+        loop {
+            let mut leased = self.ready().pop()?;
+            if leased.used_at.elapsed() < FRESH || matches!(timeout(PING, leased.connection.ping()).await, Ok(Ok(()))) {
+                return Some(leased);
+            }
+            drop(leased.connection.detach());
+        }
+    }
+}
+
+impl Leased {
+    /// Keeps the connection for the next statement. Returns it if it must be given back to the pool, because others wait there or it has been
+    /// used often.
+    pub fn keep(mut self) -> Option<Self> {
+        (self.uses, self.used_at) = (self.uses + 1, Instant::now());
+        if self.uses >= MAX_USES || self.home.pool.is_closed() {
+            return Some(self);
+        }
+        let home = Arc::clone(&self.home);
+        home.ready().push(self);
+        if home.waiting.load(Ordering::SeqCst) == 0 { None } else { home.ready().pop() }
+    }
+}
+
+/// A statement that waits for the pool.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// A pool and its state, shared by all clones of a `Db` and the watchdog.
 pub(crate) struct Shared {
     pub options: PgConnectOptions,
     pub purpose: Purpose,
-    pub pool: watch::Sender<PgPool>,
+    pub connections: watch::Sender<Arc<Connections>>,
     /// Whether the watchdog found Postgres unreachable.
     pub down: watch::Sender<bool>,
 }
@@ -65,7 +169,10 @@ impl Shared {
     /// Replaces the pool with an empty one. Statements that are waiting for a connection get one from the new pool. Statements that are
     /// running on old connections end at their deadline at the latest.
     pub fn replace_pool(&self) {
-        self.pool.send_replace(new_pool(self.purpose).connect_lazy_with(self.options.clone()));
+        let pool = new_pool(self.purpose).connect_lazy_with(self.options.clone());
+        let old = self.connections.send_replace(Connections::new(pool));
+        // They refer to the old pool, which refers to them.
+        old.ready().drain(..).for_each(|leased| drop(leased.connection.detach()));
     }
 }
 

@@ -49,12 +49,12 @@ impl Answer {
             Chunk::Text(text) => {
                 let text = storable(text);
                 self.text.push_str(&text);
-                join(events, TurnEvent::Delta { text });
+                TurnEvent::Delta { text }.join_to(events);
             }
             Chunk::Reasoning(text) => {
                 let text = storable(text);
                 self.reasoning.push_str(&text);
-                join(events, TurnEvent::Reasoning { text });
+                TurnEvent::Reasoning { text }.join_to(events);
             }
             Chunk::End(end) => self.ending = Some(ending(end)),
             Chunk::Id(_) | Chunk::Usage(_) | Chunk::ToolCall { .. } | Chunk::ToolArguments { .. } | Chunk::Event(_) => {
@@ -115,16 +115,6 @@ fn ending(end: End) -> Ending {
 fn broken_problem(error: &ProviderError, has_text: bool) -> Problem {
     let problem = if has_text { Problem::model_interrupted() } else { Problem::model_failed() };
     Problem { incident: internal(error).incident, ..problem }
-}
-
-/// Appends an event, or its text to a preceding event of the same kind. An event without text is left out.
-fn join(events: &mut Vec<TurnEvent>, event: TurnEvent) {
-    match (events.last_mut(), event) {
-        (_, TurnEvent::Delta { text } | TurnEvent::Reasoning { text }) if text.is_empty() => {}
-        (Some(TurnEvent::Delta { text }), TurnEvent::Delta { text: more })
-        | (Some(TurnEvent::Reasoning { text }), TurnEvent::Reasoning { text: more }) => text.push_str(&more),
-        (_, event) => events.push(event),
-    }
 }
 
 /// Removes NUL characters, which Postgres can't store.

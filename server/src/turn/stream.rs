@@ -17,6 +17,7 @@ pub(super) async fn stream(app: &AppState, running: &mut RunningTurn) -> Answer 
     let mut answer = Answer::default();
     let mut overrun = Overrun::new(running.turn.max_output);
     pass_on(app, running, &mut answer, &mut overrun).await;
+    running.log.flush().await;
     if let Some(Ending::Broke(error)) = &answer.ending {
         let program = running.reply.as_ref().map(|_| running.turn.viewer.user_id);
         app.providers.record_stream_failure(&running.turn.model, error, program);
@@ -35,6 +36,11 @@ async fn pass_on(app: &AppState, running: &mut RunningTurn, answer: &mut Answer,
     while answer.ending.is_none() {
         let arrived = tokio::select! {
             arrived = chunks.next() => arrived,
+            // What has arrived is appended while more is read.
+            () = log.flush(), if log.has_queued() => {
+                crate::fault::point("mid-stream");
+                continue;
+            }
             () = &mut stopped => {
                 answer.ending = Some(Ending::Stopped);
                 return;
@@ -64,12 +70,14 @@ async fn pass_on(app: &AppState, running: &mut RunningTurn, answer: &mut Answer,
         }
         let events = overrun.filter(events, &answer.text, &answer.reasoning);
         match reply {
-            Some(reply) if overrun.withheld.is_empty() => reply.pass_on(),
+            Some(reply) if overrun.withheld.is_empty() => {
+                reply.pass_on();
+                if !events.is_empty() {
+                    crate::fault::point("mid-stream");
+                }
+            }
             Some(_) => {}
-            None => log.append(&events).await,
-        }
-        if !events.is_empty() {
-            crate::fault::point("mid-stream");
+            None => log.push(events),
         }
         if answer.ending.is_none() && overrun.counted > overrun.read_until {
             answer.ending = Some(Ending::Cut);

@@ -10,14 +10,14 @@ use resvg::tiny_skia::{Color, Pixmap};
 use serde_json::{Value, json};
 
 /// Returns a PNG of one color.
-fn png(width: u32, height: u32) -> Vec<u8> {
+pub fn png(width: u32, height: u32) -> Vec<u8> {
     let mut pixels = Pixmap::new(width, height).unwrap();
     pixels.fill(Color::from_rgba8(200, 30, 30, 255));
     pixels.encode_png().unwrap()
 }
 
 /// Returns a PDF with one line of text and further entries of its catalog.
-fn pdf(text: &str, catalog: &str) -> Vec<u8> {
+pub fn pdf(text: &str, catalog: &str) -> Vec<u8> {
     let content = format!("BT /F1 12 Tf 72 720 Td ({text}) Tj ET");
     let objects = [
         format!("<< /Type /Catalog /Pages 2 0 R {catalog} >>"),

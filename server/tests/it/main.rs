@@ -6,6 +6,7 @@ mod accounts;
 mod api;
 mod api_keys;
 mod app;
+mod attachment_bills;
 mod attachments;
 mod auth;
 mod billing;

@@ -102,10 +102,10 @@ async fn make(program: &Program, path: &'static str, call: Value) -> (i64, i64) 
 }
 
 /// Model, input, cache reads, cache writes, the long-lived part of these, output, the reasoning part of that.
-type Billed = (String, i64, i64, i64, i64, i64, i64);
+pub type Billed = (String, i64, i64, i64, i64, i64, i64);
 
 /// Returns what the ledger has, in order.
-async fn ledger(app: &TestApp) -> Vec<Billed> {
+pub async fn ledger(app: &TestApp) -> Vec<Billed> {
     rows(app).await;
     let sql = "select model, input_tokens, cache_read_tokens, cache_write_tokens, cache_write_long_tokens, output_tokens, reasoning_tokens
                from ai_usage order by 1, 2, 3, 4, 5, 6, 7";
@@ -113,7 +113,7 @@ async fn ledger(app: &TestApp) -> Vec<Billed> {
 }
 
 /// Returns what the provider billed, in order.
-fn bills(app: &TestApp) -> Vec<Billed> {
+pub fn bills(app: &TestApp) -> Vec<Billed> {
     let n = u64::cast_signed;
     let bill = |call: fakes::Served| {
         (

@@ -1,7 +1,7 @@
 //! The API for programs, by plain HTTP. What the official SDKs make of it is tested with them.
 
 mod answers;
-mod bills;
+pub mod bills;
 mod document;
 mod errors;
 mod idempotency;
