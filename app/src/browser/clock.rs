@@ -38,7 +38,7 @@ pub fn server_now() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Returns the milliseconds since the page's response began to arrive; 0 if the browser doesn't say.
+/// Returns the milliseconds since the page's response began to arrive; 0 if the browser doesn't report it.
 fn page_age_ms() -> f64 {
     let Some(performance) = web_sys::window().and_then(|window| window.performance()) else { return 0.0 };
     let navigation = performance.get_entries_by_type("navigation").iter().next().unwrap_or(JsValue::UNDEFINED);

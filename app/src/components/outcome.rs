@@ -91,7 +91,7 @@ pub fn NoteTemplates() -> impl IntoView {
     }
 }
 
-/// A note above a response: what became of the oldest messages of a conversation that no longer fits its model.
+/// A note above a response: whether the oldest messages of a conversation that no longer fits its model were summarized or left out.
 #[component]
 pub fn HistoryNote(
     /// What became of them.

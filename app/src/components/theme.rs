@@ -1,4 +1,4 @@
-//! The theme of pages: the switch, and what the document's head says about it.
+//! The theme of pages: the switch, and the theme colors in the document's head.
 
 use super::icon::{Draw, Icon};
 use crate::page_context::page_context;
@@ -56,7 +56,7 @@ pub fn ThemeColors(
     }
 }
 
-/// The color in one of the device's themes. `view!` doesn't know the attribute.
+/// The color in one of the device's themes. `view!` doesn't support the attribute.
 fn in_scheme(media: &'static str, color: &'static str) -> impl IntoView {
     leptos::html::meta().name("theme-color").content(color).attr("media", media)
 }

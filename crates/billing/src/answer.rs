@@ -130,7 +130,7 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// Converts to a domain subscription, adding what only our database knows.
+    /// Converts to a domain subscription, adding the fields that only our database has.
     #[must_use]
     pub fn kept(
         self,

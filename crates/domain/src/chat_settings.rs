@@ -40,7 +40,7 @@ impl AnswerLength {
         }
     }
 
-    /// Returns the sentence of the system prompt that asks for answers of this length.
+    /// Returns the sentence of the system prompt for answers of this length.
     #[must_use]
     pub fn instruction(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What a user searches for, and the excerpts that show where it was found.
+//! Search queries, and the excerpts that show the matches.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub struct SearchQuery {
 pub struct Piece {
     /// The text.
     pub text: String,
-    /// Whether it is what was searched for.
+    /// Whether it matches the query.
     pub is_match: bool,
 }
 

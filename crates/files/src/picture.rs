@@ -1,5 +1,5 @@
-//! Images: decoded, scaled to what models read, and encoded again. What was hidden in the file beside its pixels, such as a place, a script or
-//! another file, isn't encoded.
+//! Images: decoded, scaled to what models read, and encoded again. Everything but the pixels is dropped, such as a location, a script or
+//! another file that is embedded.
 
 use crate::refused::Refused;
 use image::codecs::jpeg::JpegEncoder;

@@ -10,7 +10,7 @@ pub(crate) struct Span {
     pub range: Range<usize>,
     /// The formula without them.
     pub tex: Range<usize>,
-    /// Whether it stands on its own line.
+    /// Whether it is on its own line.
     pub is_display: bool,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Formula {
     pub source: String,
     /// Without delimiters.
     pub tex: String,
-    /// Whether it stands on its own line.
+    /// Whether it is on its own line.
     pub is_display: bool,
 }
 

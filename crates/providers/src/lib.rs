@@ -159,7 +159,7 @@ pub enum ProviderError {
         /// The HTTP status.
         status: u16,
     },
-    /// The provider doesn't know the model, or our account may not use it.
+    /// The provider doesn't have the model, or our account may not use it.
     #[error("unknown model: status {status}")]
     UnknownModel {
         /// The HTTP status.

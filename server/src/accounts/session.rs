@@ -113,7 +113,7 @@ impl NewToken {
         store::session::begin(tx, &new).await
     }
 
-    /// Begins a session that waits for the second factor of a user. Until then it is nobody's: every route treats it as signed out.
+    /// Begins a session that waits for the second factor of a user. Until then every route treats it as signed out.
     ///
     /// # Errors
     /// Returns an error if the query fails.

@@ -207,7 +207,7 @@ fn open_circuits(app: &AppState) -> Vec<Cause> {
 /// Returns the providers that reject our account, until a call of this server works (field notes 58 and 59).
 fn rejected_accounts(app: &AppState) -> Vec<Cause> {
     let cause = |(provider, reason): (String, &str)| {
-        let message = format!("{provider} {reason}. Its models are out of service until you act.");
+        let message = format!("{provider} {reason}. Its models are unavailable until you fix this.");
         Cause { about: provider, message }
     };
     app.providers.account_problems().into_iter().map(cause).collect()

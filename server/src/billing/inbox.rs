@@ -17,7 +17,7 @@ use store::{Tx, checkout};
 const TRIES: i32 = 14;
 const TRIES_UNREACHABLE: i32 = 100;
 
-/// Verifies and stores an event. The inner error says why the event was rejected.
+/// Verifies and stores an event. The inner error is the reason for which the event was rejected.
 ///
 /// # Errors
 /// Returns a failure if Stripe isn't connected or the event can't be stored.

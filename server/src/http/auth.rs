@@ -21,7 +21,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use tower_sessions::Session;
 
-/// Where a visitor is led who asked for no page.
+/// The page to which a sign-in leads if none was requested.
 pub(crate) const HOME: &str = "/chat";
 
 /// The fields of the sign-up form. Other fields of the body are ignored (field note 41).
@@ -49,7 +49,7 @@ struct SignInForm {
     next: String,
 }
 
-/// The form that asks for the password again, or for a code of the authenticator app. Passkeys and other services have routes of their own.
+/// The form in which the password is entered again, or a code of the authenticator app. Passkeys and other services have routes of their own.
 #[derive(Deserialize)]
 struct ConfirmForm {
     #[serde(default)]

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 const MAX_AGE_S: u32 = 365 * 24 * 60 * 60;
 /// Name of the cookie with the theme that a visitor has chosen.
 pub(crate) const THEME_COOKIE: &str = "theme";
-/// Name of the cookie that says that a visitor has hidden the chat's sidebar, and its value.
+/// Name and value of the cookie that is set while a visitor has hidden the chat's sidebar.
 pub(crate) const SIDEBAR_COOKIE: &str = "sidebar";
 pub(crate) const HIDDEN: &str = "hidden";
 /// Maximum length of a stored User-Agent in characters.

@@ -43,7 +43,7 @@ pub(crate) async fn sitemap(State(app): State<AppState>) -> Response {
     text("application/xml; charset=utf-8", body)
 }
 
-/// `GET /openapi.json`: what the API for programs offers.
+/// `GET /openapi.json`: the OpenAPI document of `/v1`.
 pub(crate) async fn openapi(State(app): State<AppState>) -> Response {
     text("application/json", app.api_document.to_string())
 }

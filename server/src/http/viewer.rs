@@ -70,8 +70,8 @@ pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
     Redirect::to(&with_next("/sign-in", return_path(&request).as_deref())).into_response()
 }
 
-/// Middleware that admits only users who proved who they are within the last ten minutes. Others are asked for their password first. For
-/// routes behind [`admins`] or [`signed_in`].
+/// Middleware that admits only users who proved who they are within the last ten minutes. Others are led to the page that confirms their
+/// identity. For routes behind [`admins`] or [`signed_in`].
 pub(crate) async fn recently_confirmed(request: Request, next: Next) -> Response {
     if viewer(&request).is_some_and(|viewer| viewer.has_recent_proof(AppState::now())) {
         return next.run(request).await;
@@ -80,7 +80,7 @@ pub(crate) async fn recently_confirmed(request: Request, next: Next) -> Response
 }
 
 /// Middleware in front of changes of how a user signs in. Admits whom [`recently_confirmed`] admits, except sessions that were proved with one
-/// factor although the user has a second one: whoever knows only the password can neither remove that one nor add their own.
+/// factor although the user has a second one: the password alone must be enough neither to remove that one nor to add another.
 pub(crate) async fn fully_confirmed(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let Some(current) = viewer(&request).cloned() else { return recently_confirmed(request, next).await };
     match lacks_second_factor(&app, &current).await {

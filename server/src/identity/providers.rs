@@ -66,7 +66,7 @@ impl Provider {
         Ok(self.keys.store(load_keys(&self.fetcher, url).await?))
     }
 
-    /// Returns whether the provider is known to say when a user has signed in to it, so that it can confirm who they are.
+    /// Returns whether the provider reports when a user has signed in to it, so that it can confirm who they are.
     pub(crate) fn says_when(&self) -> bool {
         self.endpoints.latest().is_some_and(|endpoints| endpoints.says_when())
     }

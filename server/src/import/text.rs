@@ -1,4 +1,4 @@
-//! What the formats share: fields that may be missing, and texts that stand for what isn't imported.
+//! Helpers of all formats: fields that may be missing, and texts in place of content that isn't imported.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Deserializer};

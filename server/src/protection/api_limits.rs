@@ -81,8 +81,8 @@ impl ApiLimits {
     }
 }
 
-/// Returns the number of binary digits of a size: sizes of one class differ by a factor of less than two. A refusal says nothing about
-/// smaller estimates, which may fit, nor about larger ones, which may be refused for another reason.
+/// Returns the number of binary digits of a size: sizes of one class differ by a factor of less than two. A refusal doesn't apply to
+/// smaller estimates, which may fit, nor to larger ones, which may be refused for another reason.
 fn size_class(bytes: u64) -> u32 {
     u64::BITS - bytes.leading_zeros()
 }

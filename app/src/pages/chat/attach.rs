@@ -57,7 +57,7 @@ impl UploadedFile {
     }
 }
 
-/// What became of a file.
+/// The result of an upload.
 enum State {
     Uploading(AbortHandle),
     Ready(UploadedFile),

@@ -1,4 +1,4 @@
-//! Temporary conversations: the switch of a new one, and what the page says about it.
+//! Temporary conversations: the switch of a new one, and the note about it.
 
 use crate::components::icon::{Draw, Icon};
 use domain::ConversationId;

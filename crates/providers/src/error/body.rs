@@ -65,7 +65,7 @@ const TOO_LONG_PHRASES: [&str; 11] = [
     "input tokens exceed",
     "reduce the length of the messages",
 ];
-/// Names of errors that a status would have said better, where there is none.
+/// Names of errors in bodies, with the HTTP status that they correspond to, for errors that come without one.
 const STATUS_NAMES: [(&str, u16); 10] = [
     ("overloaded_error", 529),
     ("overloaded", 529),
@@ -79,7 +79,7 @@ const STATUS_NAMES: [(&str, u16); 10] = [
     ("service_unavailable", 503),
 ];
 
-/// A provider's error, as far as its body says.
+/// A provider's error, as far as its body describes it.
 #[derive(Default)]
 pub(crate) struct ErrorBody {
     /// The provider's name for it, as it may be logged.

@@ -1,4 +1,4 @@
-//! Turns whose process is gone, and ended turns whose meters aren't settled.
+//! Turns whose process has crashed or was stopped, and ended turns whose meters aren't settled.
 
 use super::PendingCall;
 use crate::Result;
