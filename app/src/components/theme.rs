@@ -5,8 +5,8 @@ use crate::page_context::page_context;
 use crate::view::theme::Theme;
 use leptos::prelude::*;
 
-/// The switch between the system's theme, light and dark. A form, so that it needs no script: the page that it leads back to is rendered with
-/// the theme, without a flash of the other one.
+/// The switch between the system's theme, light and dark. A form, so that it needs no script: the page is rendered again with the theme,
+/// without a flash of the other one.
 #[component]
 pub fn ThemeSwitch(
     /// Id of the field with the page to return to, for a page whose URL changes without a load.

@@ -1,4 +1,4 @@
-//! What a user sets for their conversations: instructions, model, reasoning effort and the length of answers.
+//! A user's settings for their conversations: instructions, model, reasoning effort and the length of answers.
 
 use crate::model::names;
 use crate::{ModelName, PresetId, Tokens, UnknownName};

@@ -63,7 +63,7 @@ pub struct NewToken<'a> {
 /// # Errors
 /// Returns an error if the query fails or the account doesn't exist.
 pub async fn create(tx: &mut Tx, new: &NewToken<'_>) -> Result<()> {
-    // One at a time for each user, so that of two concurrent requests one token is valid.
+    // One at a time for each user, so that two concurrent requests leave one valid token.
     account::hold(tx, new.user_id).await?;
     if new.kind != TokenKind::UndoEmail {
         revoke(&mut *tx, new.user_id, new.kind).await?;

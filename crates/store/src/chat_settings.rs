@@ -1,4 +1,4 @@
-//! What users set for their conversations: instructions of an account, and the settings of a conversation.
+//! Users' settings for their conversations: instructions of an account, and the settings of a conversation.
 
 use crate::Result;
 use domain::{ChatSettings, ConversationId, TurnId, UserId};

@@ -34,7 +34,8 @@ pub(crate) async fn set_name(app: &AppState, viewer: &Viewer, name: &str) -> Res
 
 /// Sets the time zone that a user chose. "UTC" means that none was chosen, so UTC itself is stored as "Etc/UTC".
 ///
-/// # Errors Returns a rejection if Postgres has the zone under none of its names.
+/// # Errors
+/// Returns a rejection if Postgres has the zone under none of its names.
 pub(crate) async fn set_time_zone(app: &AppState, viewer: &Viewer, zone: &str) -> Result<(), Rejection> {
     let zone = zone.trim();
     if !time_zone::is_name(zone) {

@@ -46,7 +46,8 @@ pub(crate) struct Uploaded {
 
 /// Receives, reads and stores a file.
 ///
-/// # Errors Returns a problem with the reason if the file isn't accepted.
+/// # Errors
+/// Returns a problem with the reason if the file isn't accepted.
 pub(crate) async fn upload<E>(
     app: &AppState,
     viewer: &Viewer,

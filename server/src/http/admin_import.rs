@@ -1,4 +1,4 @@
-//! The import of prices: compares a catalogue that the owner brings with the models that are here, and applies what they choose.
+//! The import of prices: compares an uploaded catalogue with the models in the database, and applies the changes that the admin has chosen.
 
 use crate::AppState;
 use crate::failure::Failure;

@@ -62,7 +62,7 @@ struct ConfirmForm {
     factor: String,
 }
 
-/// `GET /sign-up` and `GET /sign-in`: the form. A user who is signed in is led to where it leads.
+/// `GET /sign-up` and `GET /sign-in`: the form. A signed-in user is redirected to the page that follows a sign-in.
 pub(crate) async fn form_page(
     State(app): State<AppState>,
     CurrentUser(viewer): CurrentUser,

@@ -77,7 +77,7 @@ pub fn admin_paths() -> Vec<&'static str> {
     for_admins().into_iter().map(|(path, _)| path).collect()
 }
 
-/// Returns the routes of the ways to sign in, for signed-in users. Those that change one ask for a recent proof of identity and of the second
+/// Returns the routes of the ways to sign in, for signed-in users. Those that change one require a recent proof of identity and of the second
 /// factor, if there is one; those that add one also require a verified address.
 fn factor_routes(app: &AppState) -> Router<AppState> {
     let additions = Router::new()
@@ -113,7 +113,7 @@ fn conversation_routes() -> Router<AppState> {
         .route("/chat/{conversation_id}/restore", post(conversations::restore))
 }
 
-/// Returns the routes of what users set for their conversations, for signed-in users.
+/// Returns the routes of users' settings for their conversations, for signed-in users.
 fn chat_settings_routes() -> Router<AppState> {
     Router::new()
         .route("/settings/chat", get(page))
@@ -125,7 +125,7 @@ fn chat_settings_routes() -> Router<AppState> {
         .route("/chat/{conversation_id}/end", post(chat_settings::end_temporary))
 }
 
-/// Returns the routes by which conversations leave and enter an account, for signed-in users.
+/// Returns the routes of exports and imports of conversations, for signed-in users.
 fn transfer_routes() -> Router<AppState> {
     Router::new()
         .route("/settings/shares", get(page))

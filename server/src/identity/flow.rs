@@ -1,6 +1,6 @@
 //! A sign-in with another service: redirects the browser to it, and verifies the callback.
 //!
-//! The `state` parameter is bound to the browser by a cookie: what is stored is a hash of both, which is taken out once. A state that was
+//! The `state` parameter is bound to the browser by a cookie: a hash of both is stored, and removed when it is used. A state that was
 //! replayed, or that another browser brings, is therefore not found.
 
 use super::error::IdentityError;

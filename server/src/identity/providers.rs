@@ -8,7 +8,7 @@ use jsonwebtoken::jwk::Jwk;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long endpoints and keys are used without asking again.
+/// How long endpoints and keys are cached.
 const FRESH: Duration = Duration::from_secs(3_600);
 
 /// A value that is loaded again after an hour.

@@ -62,7 +62,7 @@ impl ApiLimits {
         u64::try_from(left.as_millis()).ok().filter(|ms| *ms > 0)
     }
 
-    /// Remembers that an estimate was refused, so that repeating it costs nothing until then.
+    /// Records that an estimate was refused, so that repeating it costs nothing until then.
     pub(crate) fn note_refused_estimate(&self, session: SessionKey, bytes: u64, retry_after_ms: u64, now: Instant) {
         if let Some(until) = now.checked_add(Duration::from_millis(retry_after_ms)) {
             self.estimates().insert((session, size_class(bytes)), until);

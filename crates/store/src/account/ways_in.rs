@@ -43,7 +43,7 @@ pub async fn ways(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Ways> {
 }
 
 /// Counts the ways in which a user can sign in, which are a password, passkeys and identities at other services, and locks the account until
-/// the transaction ends: so that the last one isn't removed.
+/// the transaction ends, so that the last one isn't removed.
 ///
 /// # Errors
 /// Returns an error if a query fails or the account doesn't exist.
