@@ -255,7 +255,7 @@ pub enum Found {
     Current(Customer),
     /// The customer was deleted, and their subscriptions with them.
     Deleted,
-    /// This Stripe account has never had the customer: the key is for another account or another mode.
+    /// The customer isn't in this Stripe account: the key is for another account or another mode.
     Unknown,
 }
 

@@ -114,7 +114,7 @@ fn token(value: &str) -> Option<Token> {
     Some(Token { light: parse_color(light).ok()?, dark: parse_color(dark).ok()? })
 }
 
-/// Computes the contrast ratio of two colors, as WCAG defines it, after clipping them to what every screen shows.
+/// Computes the contrast ratio of two colors, as WCAG defines it, after clipping them to sRGB.
 fn contrast(one: DynamicColor, other: DynamicColor) -> f32 {
     let luminance = |color: DynamicColor| color.convert(ColorSpaceTag::Srgb).clip().relative_luminance();
     let (one, other) = (luminance(one), luminance(other));

@@ -215,7 +215,7 @@ impl Problem {
         )
     }
 
-    /// The provider rejects every call of this model until the owner acts, so retrying doesn't help.
+    /// The provider rejects every call of this model until the owner fixes the cause, so retrying doesn't help.
     #[must_use]
     pub fn out_of_service(model: &str) -> Self {
         let message = format!(

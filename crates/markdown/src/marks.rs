@@ -16,7 +16,7 @@ pub(crate) const MATH_START: char = '\u{FDD3}';
 /// After the number of a formula.
 pub(crate) const MATH_END: char = '\u{FDD4}';
 
-/// Replaces what the source may not contain: noncharacters used here, and U+0000 as CommonMark demands.
+/// Replaces characters that the source must not contain: the noncharacters used here, and U+0000, as CommonMark requires.
 pub(crate) fn clean(c: char) -> char {
     if c == '\0' || ('\u{FDD0}'..='\u{FDEF}').contains(&c) { char::REPLACEMENT_CHARACTER } else { c }
 }

@@ -227,7 +227,7 @@ mod tests {
     }
 
     proptest! {
-        /// Field note 44: every shape is read as it was meant, except where two shapes have the same numbers.
+        /// Field note 44: every shape is interpreted correctly, except where two shapes have the same numbers.
         #[test]
         fn every_shape_is_read_as_meant(
             input in 1_u64..2_000, cached in 0_u64..2_000, written in 0_u64..500, text in 1_u64..2_000, reasoning in 0_u64..2_000,

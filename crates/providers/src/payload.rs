@@ -42,7 +42,7 @@ fn is_known(name: &str) -> bool {
         || name.starts_with("content_block_")
 }
 
-/// Adds what a text says. If it isn't JSON, returns the column: serde's message may quote a value.
+/// Adds the JSON values of a text. If it isn't JSON, returns the column: serde's message may quote a value.
 fn add(text: &str, found: &mut Vec<Payload>) -> Result<(), usize> {
     let mut text = text.trim();
     // Proxies that wrap a stream twice repeat the field's name.

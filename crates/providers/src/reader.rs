@@ -1,4 +1,4 @@
-//! What both wire formats have in common: the reader of a stream's events, and what is known about a response's end.
+//! Shared by both wire formats: the reader of a stream's events, and the state of a response's end.
 
 use crate::error::{ErrorBody, Fault};
 use crate::{Chunk, End};
@@ -20,7 +20,7 @@ pub(crate) trait Reader: Send {
     fn end_if_broken(&self) -> Option<End>;
 }
 
-/// What is known about how a response ends.
+/// The known facts about the end of a response.
 #[derive(Default)]
 pub(crate) struct Ending {
     reason: Option<End>,

@@ -1,4 +1,4 @@
-//! Tells a stream of events from a JSON body, a web page and other text by the first bytes of a body.
+//! Distinguishes a stream of events, a JSON body, a web page and other text by the first bytes of a body.
 
 /// The kind of a body.
 #[derive(Debug, PartialEq, Eq)]

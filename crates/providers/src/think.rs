@@ -27,7 +27,7 @@ enum State {
     Reasoning,
     /// After reasoning: whitespace is dropped, and more reasoning may follow.
     After,
-    /// Within text that began without a tag. A closing tag in it belongs to an opening tag that the server swallowed.
+    /// Within text that began without a tag. A closing tag in it belongs to an opening tag that the server dropped.
     Text,
     /// Within text whose tags are text.
     Plain,

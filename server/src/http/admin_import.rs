@@ -50,7 +50,7 @@ async fn read(request: Request) -> Option<String> {
     Some(String::new())
 }
 
-/// `POST /admin/models/import`: compares a catalogue with the models that are here and shows the differences. Changes nothing.
+/// `POST /admin/models/import`: compares a catalogue with the models in the database and shows the differences. Changes nothing.
 pub(crate) async fn compare(
     State(app): State<AppState>,
     SignedIn(_): SignedIn,

@@ -171,7 +171,7 @@ pub(crate) async fn sign_out(
     Ok(signed_out())
 }
 
-/// Leads a user home whose session has ended. Drafts stored in the tab must not be shown to the next user.
+/// Redirects a user whose session has ended to the landing page. Drafts stored in the tab must not be shown to the next user.
 pub(crate) fn signed_out() -> Response {
     ([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response()
 }

@@ -43,7 +43,7 @@ pub(crate) fn client_info(app: &AppState, request: &Request) -> Result<ClientInf
     })
 }
 
-/// Gives the client a browser cookie, or keeps the one it has for another year. Returns the header for the response.
+/// Creates a browser cookie, or renews the client's for another year. Returns the header for the response.
 pub(crate) fn remember(app: &AppState, request: &Request, client: &mut ClientInfo) -> Option<HeaderValue> {
     let name = name(app);
     let known = cookie(request.headers(), name).filter(|_| client.browser.is_some());

@@ -60,7 +60,7 @@ fn problem() -> Problem {
     Problem { message: BUSY.to_owned(), ..Problem::overloaded() }
 }
 
-/// Renders the page for a request that has nothing but its path and theme.
+/// Renders the page from a request's path and theme only.
 async fn render(app: &AppState, form: BusyForm) -> Result<RenderedPage, Failure> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = Uri::from_static(form.path);

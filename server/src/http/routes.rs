@@ -28,7 +28,7 @@ use tower_http::services::{ServeDir, ServeFile};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
-/// Features of browsers that no page uses, and that nothing injected into one may use.
+/// Browser features that no page uses; they are disabled, so that injected code can't use them.
 const PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), usb=()";
 /// A year of https only, for subdomains as well: what OWASP's ASVS requires from level 2 on.
 const TRANSPORT_SECURITY: &str = "max-age=31536000; includeSubDomains";
@@ -272,7 +272,7 @@ pub(crate) fn router(app: &AppState) -> Router {
     with_headers(router, app).with_state(app.clone())
 }
 
-/// Adds what every page, form and API call passes through, from the last to the first: the identification of the user, their session, the
+/// Adds the middleware of every page, form and API call, from the last to the first: the identification of the user, their session, the
 /// size of bodies, the check of the request's origin, and limits that cost nothing.
 fn guarded(router: Router<AppState>, app: &AppState) -> Router<AppState> {
     router

@@ -107,8 +107,8 @@ fn second_confirmation(path: Option<&str>) -> String {
     format!("{page}{separator}factor=second")
 }
 
-/// Middleware that admits only users whose address is verified: until then anyone may have created the account, and would keep a way to sign
-/// in that they add to it. Responds to the script of passkeys with JSON.
+/// Middleware that admits only users whose address is verified: until then anyone may have created the account, and could add a way to sign
+/// in to it. Responds to the script of passkeys with JSON.
 pub(crate) async fn verified(State(app): State<AppState>, request: Request, next: Next) -> Response {
     if viewer(&request).is_none_or(|viewer| viewer.is_verified) {
         return next.run(request).await;
@@ -119,8 +119,8 @@ pub(crate) async fn verified(State(app): State<AppState>, request: Request, next
     if is_json { Failure(problem).into_response() } else { pages::problem(&app, request, problem).await }
 }
 
-/// Middleware that admits only admins and responds with 404 to others. That a user tried is a security event. With `REQUIRE_MFA_FOR_ADMINS`,
-/// admins prove two factors first.
+/// Middleware that admits only admins and responds with 404 to others. The attempt of a user is recorded as a security event. With
+/// `REQUIRE_MFA_FOR_ADMINS`, admins prove two factors first.
 pub(crate) async fn admins(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let current = viewer(&request).cloned();
     if let Some(admin) = current.as_ref().filter(|viewer| viewer.is_admin) {

@@ -1,5 +1,5 @@
-//! Turns the messages of an export into a tree of this app: users' messages and responses, without what an export has beside them. A response
-//! that an export splits, such as around the calls of a tool, becomes one message.
+//! Turns the messages of an export into a tree of this app: users' messages and responses, without other data of an export. A response that
+//! an export splits, such as around the calls of a tool, becomes one message.
 
 use domain::{ConversationId, MessageId, MessageStatus, Role, TurnId};
 use sha2::{Digest as _, Sha256};

@@ -1,4 +1,4 @@
-//! Keeps the page up to date with what happens in other tabs and on other devices, and loads older messages.
+//! Keeps the page up to date with turns of other tabs and devices, and loads older messages.
 
 use super::state::Chat;
 use crate::browser::api::{self, TurnStatus};

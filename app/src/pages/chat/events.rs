@@ -1,4 +1,4 @@
-//! Connects the chat to the page: what clicks, keys and changes of the connection do.
+//! Connects the chat to the page: handles clicks, keys and changes of the connection.
 
 use super::settings;
 use super::sharing;
@@ -194,7 +194,7 @@ fn listen_to_clicks(chat: &Rc<Chat>) {
     }
 }
 
-/// Handles a click on a button within the chat, by what it is marked with.
+/// Handles a click on a button within the chat, by the button's attributes.
 fn click(chat: &Rc<Chat>, control: &PageElement, event: &PageEvent) {
     let has = |name: &str| control.attribute(name).is_some();
     let turn = control.closest("[data-turn]").and_then(|answer| answer.attribute("data-turn"));

@@ -39,7 +39,7 @@ pub struct EndChange {
 /// One price of a tier that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PriceLine {
-    /// What it is the price of: `input`, `cache read`, `cache write`, `long cache write` or `output`.
+    /// The kind of tokens: `input`, `cache read`, `cache write`, `long cache write` or `output`.
     pub what: &'static str,
     /// The price that applies here; `None` if the model has no price.
     pub old: Option<MicrosPerMillion>,

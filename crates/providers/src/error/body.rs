@@ -224,7 +224,7 @@ impl ErrorBody {
         }
     }
 
-    /// Classifies an error that came with a success status and before any output. Whatever isn't known is worth another model.
+    /// Classifies an error that came with a success status and before any output. After an unknown error another model may be called.
     pub fn classify_in_success(self) -> ProviderError {
         let named = STATUS_NAMES.iter().find(|(name, _)| self.is_named(&[*name])).map(|(_, status)| *status);
         let (kind, status) = (self.kind(), self.status.or(named));
