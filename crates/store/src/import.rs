@@ -36,7 +36,7 @@ pub struct Import {
 const INTERRUPTED: &str =
     "The import was interrupted. What was imported until then is kept. Upload the file again to import the rest.";
 
-/// Starts a user's import. Returns false if another one is in progress. One whose server is gone is marked as failed.
+/// Starts a user's import. Returns false if another one is in progress. One whose server has crashed or was stopped is marked as failed.
 ///
 /// # Errors
 /// Returns an error if a query fails.
@@ -118,7 +118,7 @@ pub async fn finish(
     Ok(())
 }
 
-/// Lists a user's latest imports, newest first. One whose server is gone is listed as failed.
+/// Lists a user's latest imports, newest first. One whose server has crashed or was stopped is listed as failed.
 ///
 /// # Errors
 /// Returns an error if the query fails.

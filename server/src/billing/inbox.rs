@@ -13,7 +13,7 @@ use std::time::Duration;
 use store::stripe_event::{self, NewEvent};
 use store::{Tx, checkout};
 
-/// Attempts after which an event becomes a dead letter. There are more, over several days, while Stripe can't be reached.
+/// Attempts after which an event becomes a dead letter. While Stripe can't be reached there are more, over several days.
 const TRIES: i32 = 14;
 const TRIES_UNREACHABLE: i32 = 100;
 

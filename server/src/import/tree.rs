@@ -219,7 +219,7 @@ fn clamped(at: OffsetDateTime, from: OffsetDateTime, to: OffsetDateTime) -> Offs
     at.max(from).min(to.max(from))
 }
 
-/// Returns a text on one line, without what can't be stored, of at most [`MAX_TITLE`] characters.
+/// Returns a text on one line, without characters that can't be stored, of at most [`MAX_TITLE`] characters.
 fn plain(title: &str) -> String {
     let words = title.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ").chars().take(MAX_TITLE).collect()

@@ -1,5 +1,5 @@
-//! Mail: what is sent, and queueing in the transaction that causes it. Text and HTML have the same content. An owner edits the files in
-//! `templates/`.
+//! Mail: the kinds of mails, and queueing in the transaction that causes them. Text and HTML have the same content. An owner edits the
+//! files in `templates/`.
 
 mod letter;
 #[cfg(any(debug_assertions, test))]

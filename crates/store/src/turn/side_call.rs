@@ -60,7 +60,7 @@ pub struct NewSideCall<'a> {
 /// Writes the turn, without a conversation, and its pending ledger row.
 ///
 /// # Errors
-/// Returns an error if the query fails, or the conversation is gone or belongs to another user. Nothing is written then.
+/// Returns an error if the query fails, or the conversation no longer exists or belongs to another user. Nothing is written then.
 pub async fn write_side_pending(db: impl PgExecutor<'_>, new: &NewSideCall<'_>) -> Result<PendingCall> {
     let call = PendingCall { id: AiUsageId::at(new.now), created_at: new.now };
     sqlx::query!(

@@ -45,8 +45,8 @@ pub struct NewTurn<'a> {
     pub new_title: Option<&'a str>,
     /// Whether that conversation is temporary.
     pub is_temporary: bool,
-    /// The settings of the conversation that this turn creates. Of an existing one, only the model and the effort are remembered, and only
-    /// if there is a model.
+    /// The settings of the conversation that this turn creates. Of an existing one, only the model and the effort are updated, and only if
+    /// there is a model.
     pub settings: &'a ChatSettings,
     /// Where it is in the conversation's tree.
     pub branch: Branch,
