@@ -3,7 +3,7 @@ const bytes = (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAl
 const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)))
   .replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 
-// Sends JSON and returns the response's. A redirect asks for another proof of identity first, and is followed as a page.
+// Sends JSON and returns the response's. A redirect leads to a page that requires another proof of identity first, so the page is opened.
 async function post(path, body) {
   const response = await fetch(path, {
     method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body),
@@ -73,7 +73,7 @@ async function run(element) {
   if (done) location.assign(done.next);
 }
 
-// What the browser says when the user cancels is no error, and neither is a passkey that is there already.
+// The browser's error when the user cancels isn't shown, nor is that about a passkey that exists already.
 function sentence(error) {
   if (error.name === 'NotAllowedError' || error.name === 'AbortError') return 'No passkey was used. Try again, or continue another way.';
   if (error.name === 'InvalidStateError') return 'This device already has a passkey for your account.';

@@ -7,6 +7,6 @@ for (const button of document.querySelectorAll('[data-reveals]')) {
   };
   button.hidden = false;
   button.addEventListener('click', () => show(input.type === 'password'));
-  // Browsers remember what is submitted as text.
+  // Browsers may save the values of text fields for autocompletion when a form is submitted.
   input.form.addEventListener('submit', () => show(false));
 }

@@ -34,13 +34,13 @@ pub struct PageContext {
     pub session_hash: Vec<u8>,
     /// The submitted values and validation errors of a rejected form; empty otherwise.
     pub form: FailedForm,
-    /// What a form without an effect of its own has found out, shown on its page; `None` for all other requests.
+    /// The result of a form that changes nothing, such as a test call, shown on its page; `None` for all other requests.
     pub result: Option<FormResult>,
     /// The captcha of the page's form, if it has one.
     pub captcha: Option<CaptchaWidget>,
     /// What only the response to a form shows: the secret of an authenticator app, or recovery codes.
     pub factor: Option<FactorResult>,
-    /// What a page shows that the site's owner wrote; `None` for all other pages.
+    /// The text from `content/` that a page shows; `None` for all other pages.
     pub content: Option<SiteContent>,
     /// The copy of a conversation that a shared link leads to; `None` for all other pages.
     pub share: Option<ShareView>,

@@ -1,5 +1,5 @@
-//! What abuse costs: chat while wrong passwords are entered at a high rate, whose hashing must not delay responses, estimates that are
-//! refused, and whether the time of a sign-in shows that an address has an account.
+//! Measures the cost of abuse: chat while wrong passwords are entered at a high rate, whose hashing must not delay responses,
+//! estimates that are refused, and whether the time of a sign-in shows that an address has an account.
 
 use anyhow::ensure;
 use bench::process::{Database, Process};
@@ -19,7 +19,7 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const ESTIMATES: u32 = 1_000;
 const ESTIMATE_BYTES: usize = 100_000;
 
-/// What became of the sign-ins.
+/// The results of the sign-ins.
 #[derive(Default)]
 struct Counts {
     checked: AtomicU64,

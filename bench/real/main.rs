@@ -1,8 +1,8 @@
-//! Compares the ledger with a model server that nobody here wrote: 200 turns against llama.cpp, some of them stopped, cut off by a broken
+//! Compares the ledger with a third-party model server: 200 turns against llama.cpp, some of them stopped, cut off by a broken
 //! connection, or left by their client. What the server itself streamed and reported is recorded by a proxy; prompt tokens of calls that
 //! reported none are read from a repeated call without streaming.
 //!
-//! Run it with `LLAMA_URL=http://127.0.0.1:4177 ./dev bench real`; docs/real-model.md tells how to get such a server.
+//! Run it with `LLAMA_URL=http://127.0.0.1:4177 ./dev bench real`; docs/real-model.md describes how to get such a server.
 
 mod recorder;
 

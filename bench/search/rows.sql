@@ -1,5 +1,5 @@
--- Conversations and messages of a benchmark: the first user has 5 000 with 100 000 messages, the others have as many messages together. Words are
--- as unequally frequent as in a language: a few are in nearly every message, most are in very few.
+-- Conversations and messages of a benchmark: the first user has 5 000 with 100 000 messages, the others have as many messages together. The
+-- frequency of words is distributed as in a natural language: a few are in nearly every message, most are in very few.
 
 create temporary table word as
 select n, case when n <= 40 then (array[

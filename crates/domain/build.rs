@@ -1,11 +1,11 @@
-//! Turns `brand.toml` into constants at build time, so that what it holds is written in one file only. A value that can't be used ends the
-//! build with a sentence that names it.
+//! Turns `brand.toml` into constants at build time, so that its values are written in one file only. An invalid value fails the build with
+//! a message that names it.
 
 use std::{env, fs, path::Path};
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    // The logo lies in `brand`.
+    // The logo is in `brand`.
     for name in [brand::FILE, brand::TOKENS, "brand"] {
         println!("cargo::rerun-if-changed={}", root.join(name).display());
     }

@@ -1,4 +1,4 @@
-//! Read-only links to copies of conversations: what is copied, and what a link shows. A copy has the messages of the visible path as they were,
+//! Read-only links to copies of conversations: creates the copies and loads them. A copy has the messages of the visible path as they were,
 //! without reasoning, files, usage and anything of the account.
 
 use crate::AppState;
@@ -139,7 +139,7 @@ async fn render(app: &AppState, messages: Vec<SharedMessage>) -> Result<Vec<Shar
     app.counting.run(move || messages.into_iter().enumerate().map(render).collect()).await
 }
 
-/// Loads what a link shows.
+/// Loads the copy that a link shows.
 ///
 /// # Errors
 /// Returns a 404 problem if there is no such link, and a 410 problem if it has expired.

@@ -184,8 +184,8 @@ impl AppState {
         self.keyed_hash(&email::normalised(email))
     }
 
-    /// Returns the subject of an account whose address isn't verified. It belongs to the account alone, so that nobody can use up what
-    /// belongs to a stranger's address (field note 63).
+    /// Returns the subject of an account whose address isn't verified. It belongs to the account alone, so that no user can use up the
+    /// quota of a stranger's address (field note 63).
     pub(crate) fn own_subject(&self, user_id: UserId) -> anyhow::Result<String> {
         self.keyed_hash(&format!("account:{user_id}"))
     }
@@ -201,7 +201,7 @@ impl AppState {
         Ok(hex::encode(mac.finalize().into_bytes()))
     }
 
-    /// Returns what the links in mails are made with.
+    /// Returns the base URL and the key of links in mails.
     pub(crate) fn site(&self) -> Site<'_> {
         Site { public_url: &self.config.public_url, secret_key: &self.config.secret_key }
     }

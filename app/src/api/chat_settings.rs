@@ -1,4 +1,4 @@
-//! What the viewer has set for their conversations.
+//! The viewer's settings for their conversations.
 
 use super::Refusal;
 use crate::view::chat_settings::ChatSettingsView;

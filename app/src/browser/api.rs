@@ -126,7 +126,7 @@ pub(super) async fn send(method: &str, url: &str, body: Option<&str>) -> Result<
     let status = reply.response.status();
     let problem = text(&reply).await.and_then(|text| Json::parse(&text));
     let refusal = problem.and_then(|body| Refusal::read(&body.field("problem"), status));
-    // A proxy's error page says nothing about the request.
+    // The error page of a proxy contains no problem in JSON.
     Err(refusal.map_or(Failure::Offline, Failure::Refused))
 }
 
@@ -258,7 +258,7 @@ pub async fn stop(turn: &str) {
     }
 }
 
-/// What became of a turn, and the newest turn of its conversation.
+/// The state of a turn, and the newest turn of its conversation.
 #[derive(Clone, Debug)]
 pub struct TurnStatus {
     /// Its state.
@@ -280,7 +280,7 @@ pub enum TurnState {
     Unknown,
 }
 
-/// Loads what became of a turn. Returns `None` if the server doesn't say.
+/// Loads the state of a turn. Returns `None` if the server doesn't return it.
 pub async fn turn_status(turn: &str) -> Option<TurnStatus> {
     let status = match load("GET", &format!("/api/turns/{turn}"), None).await {
         Ok(status) => status,

@@ -22,7 +22,7 @@ pub struct StartedTurn {
 }
 
 impl Channel {
-    /// Opens the channel. Browsers without it only learn about other tabs' turns when the page is focused.
+    /// Opens the channel. In browsers without it, the page shows other tabs' turns only once it is focused.
     pub fn open(on_start: impl Fn(StartedTurn) + 'static) -> Rc<Self> {
         let channel = BroadcastChannel::new(NAME).ok();
         if let Some(channel) = &channel {

@@ -1,4 +1,4 @@
-//! The browser's clock and time zone, and the server's clock as far as it is known.
+//! The browser's clock and time zone, and an estimate of the server's clock.
 
 use super::json::Json;
 use js_sys::{Date, Object, Reflect};
@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use wasm_bindgen::JsValue;
 
 thread_local! {
-    /// What is added to the browser's clock to get the server's, in milliseconds.
+    /// Offset of the server's clock from the browser's, in milliseconds.
     static OFFSET_MS: Cell<f64> = const { Cell::new(0.0) };
 }
 
@@ -38,7 +38,7 @@ pub fn server_now() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Returns the milliseconds since the page's response began to arrive; 0 if the browser doesn't say.
+/// Returns the milliseconds since the page's response began to arrive; 0 if the browser doesn't report it.
 fn page_age_ms() -> f64 {
     let Some(performance) = web_sys::window().and_then(|window| window.performance()) else { return 0.0 };
     let navigation = performance.get_entries_by_type("navigation").iter().next().unwrap_or(JsValue::UNDEFINED);
@@ -46,7 +46,7 @@ fn page_age_ms() -> f64 {
     began.map_or(0.0, |began| performance.now() - began)
 }
 
-/// Learns the server's clock from the time at which the page was rendered.
+/// Sets the server's clock from the time at which the page was rendered.
 pub fn learn_from_page(rendered_ms: u64) {
     OFFSET_MS.set(exact(rendered_ms) + page_age_ms() - Date::now());
 }

@@ -286,7 +286,7 @@ impl PageElement {
         listen(&self.0, event, false, Box::new(handler));
     }
 
-    /// Calls a handler at each event of this type within the element. The handler can't prevent what the browser does, so scrolling
+    /// Calls a handler at each event of this type within the element. The handler can't prevent the default action, so scrolling
     /// doesn't wait for it.
     pub fn listen_passively(&self, event: &str, handler: impl FnMut(PageEvent) + 'static) {
         listen(&self.0, event, true, Box::new(handler));
@@ -378,7 +378,7 @@ impl PageEvent {
         value.as_f64()
     }
 
-    /// Returns whether another handler has prevented what the browser would do.
+    /// Returns whether another handler has prevented the default action.
     #[must_use]
     pub fn is_prevented(&self) -> bool {
         self.0.default_prevented()
@@ -390,7 +390,7 @@ impl PageEvent {
         Reflect::get(&self.0, &JsValue::from_str("persisted")).is_ok_and(|persisted| persisted.is_truthy())
     }
 
-    /// Prevents what the browser would do.
+    /// Prevents the default action.
     pub fn prevent(&self) {
         self.0.prevent_default();
     }

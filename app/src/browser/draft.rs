@@ -1,5 +1,5 @@
-//! What the browser keeps between page loads: the unsent draft in the tab's session storage, the chosen model in its local storage. Storage
-//! may be disabled; then nothing is kept.
+//! Data that is kept in the browser between page loads: the unsent draft in the tab's session storage, the chosen model in its local
+//! storage. Storage may be disabled; then nothing is kept.
 
 use web_sys::Storage;
 
@@ -31,7 +31,7 @@ pub fn load(conversation: Option<&str>) -> Option<String> {
     session()?.get_item(&key(conversation)).ok()?
 }
 
-/// Remembers a choice, such as that of the model, for later conversations.
+/// Saves a choice, such as that of the model, for later conversations.
 pub fn remember(name: &str, value: &str) {
     if let Some(storage) = local() {
         let _ = storage.set_item(name, value);

@@ -111,7 +111,7 @@ pub async fn upload(file: &LocalFile, on_progress: impl Fn(u8) + 'static) -> Res
     let answer = request.0.response_text().ok().flatten().and_then(|text| Json::parse(&text));
     match answer {
         Some(answer) if status == 200 => Ok(answer),
-        // A proxy's error page says nothing.
+        // The error page of a proxy contains no problem in JSON.
         answer => {
             let refusal = answer.and_then(|body| Refusal::read(&body.field("problem"), status));
             Err(refusal.map_or(Failure::Offline, Failure::Refused))

@@ -55,7 +55,7 @@ pub fn show_written_title(id: &str, title: &str) {
     show_title(title);
 }
 
-/// Removes the query from the page's URL, so that a reload doesn't repeat what it says.
+/// Removes the query from the page's URL, so that a reload doesn't repeat its effect.
 pub fn forget_query() {
     let Some(window) = web_sys::window() else { return };
     if let (Ok(path), Ok(history)) = (window.location().pathname(), window.history()) {
@@ -102,7 +102,7 @@ pub fn target() -> Option<PageElement> {
     dom::element(hash.strip_prefix('#')?)
 }
 
-/// Returns whether the browser knows that it has no connection.
+/// Returns whether the browser reports that it is offline.
 #[must_use]
 pub fn is_offline() -> bool {
     web_sys::window().is_some_and(|window| !window.navigator().on_line())

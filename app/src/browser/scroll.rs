@@ -145,7 +145,7 @@ impl Scroll {
         });
     }
 
-    /// Changes content above what is visible and keeps what is visible in place.
+    /// Changes content above the visible part and keeps the visible part in place.
     pub fn keep_place(&self, change: impl FnOnce()) {
         let from_end = self.element.0.scroll_height() - self.element.0.scroll_top();
         change();

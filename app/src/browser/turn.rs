@@ -31,7 +31,7 @@ pub enum End {
     Refused(Refusal),
 }
 
-/// A turn id is refused ten minutes after its creation. From then on the server is only asked whether it has received the turn.
+/// A turn id is refused ten minutes after its creation. From then on the page only checks whether the server has received the turn.
 const REPEATABLE_MS: u64 = 9 * 60 * 1000;
 
 /// Returns the pause before a retry: half a second, doubled each time up to 15 seconds.
@@ -40,7 +40,8 @@ fn pause_ms(tries: u32) -> u32 {
 }
 
 /// Sends a turn until the server has it. Without a response it is unknown whether the request arrived; repeating it is safe, because the
-/// turn id in the body is its idempotency key. `is_stopped` says whether the user has pressed Stop, `connected` learns about gaps.
+/// turn id in the body is its idempotency key. `is_stopped` returns whether the user has pressed Stop; `connected` is called when the
+/// connection is lost or restored.
 pub async fn start(turn: &str, body: &str, is_stopped: impl Fn() -> bool, connected: impl Fn(bool)) -> Start {
     let began_ms = clock::now_ms();
     for tries in 0_u32.. {

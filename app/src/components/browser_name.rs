@@ -1,6 +1,7 @@
 //! Names a browser and its operating system by its User-Agent header, as far as users recognize their own devices by it.
 
-/// Parts of the header and the browser they stand for. The first match counts: most browsers also claim to be Chrome or Safari.
+/// Parts of the `User-Agent` header and the browsers that they identify. The first match counts, because most browsers also name Chrome or
+/// Safari.
 const BROWSERS: [(&str, &str); 11] = [
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -15,7 +16,7 @@ const BROWSERS: [(&str, &str); 11] = [
     ("curl/", "curl"),
 ];
 
-/// Parts of the header and the system they stand for. The first match counts: Android also claims to be Linux.
+/// Parts of the `User-Agent` header and the systems that they identify. The first match counts, because Android also names Linux.
 const SYSTEMS: [(&str, &str); 7] = [
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),

@@ -49,8 +49,8 @@ pub fn clock(at: OffsetDateTime) -> String {
     format!("{:02}:{:02}", at.hour(), at.minute())
 }
 
-/// Formats when something last happened, to the hour: "in the last hour", "3 h ago", "2 days ago", "on 3 March 2026". Times up to an hour
-/// old aren't told apart, because sessions are renewed at most hourly.
+/// Formats when something last happened, to the hour: "in the last hour", "3 h ago", "2 days ago", "on 3 March 2026". Times less than an
+/// hour ago have one text, because sessions are renewed at most hourly.
 #[must_use]
 pub fn last_time(now: OffsetDateTime, at: OffsetDateTime) -> String {
     let hours = (now - at).whole_hours();

@@ -1,4 +1,4 @@
-//! The page shown in place of one that can't be: what happened, and where to go on.
+//! The page shown instead of one that fails: what happened, and where to go next.
 
 use crate::page_context::page_context;
 use domain::{Problem, ProblemKind, brand};

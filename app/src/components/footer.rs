@@ -46,7 +46,7 @@ pub fn SiteFooter() -> impl IntoView {
     .into_any()
 }
 
-/// A footer of one line. Visitors who sign up or in are not led away to other pages than the legal ones.
+/// A footer of one line. On the pages for signing up and in, it links to the legal pages only.
 #[component]
 pub fn SlimFooter() -> impl IntoView {
     let help = page_context().viewer.map(|_| items(&HELP));

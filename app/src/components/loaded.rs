@@ -17,7 +17,7 @@ where
     Fut: Future<Output = Result<T, Refusal>> + Send + 'static,
     V: IntoView + 'static,
 {
-    // The data is loaded in a separate task. If that task panicked, the page would wait for it forever.
+    // A panic is caught here, because the data is loaded in a separate task: the page would wait for it forever.
     let handler = use_context::<PanicHandler>();
     let answer = OnceResource::new(async move {
         AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|panic| match handler {

@@ -1,5 +1,5 @@
-//! How a response ended, in words. The transcript shows them, and the live chat takes them from the page's templates, so that a reload
-//! changes nothing.
+//! Texts about how a response ended. The transcript shows them, and the live chat takes them from the page's templates, so that a
+//! reload changes nothing.
 
 use super::icon::{Draw, Icon};
 use domain::problem::TOOL_CALL;
@@ -91,7 +91,7 @@ pub fn NoteTemplates() -> impl IntoView {
     }
 }
 
-/// A note above a response: what became of the oldest messages of a conversation that no longer fits its model.
+/// A note above a response: whether the oldest messages of a conversation that no longer fits its model were summarized or left out.
 #[component]
 pub fn HistoryNote(
     /// What became of them.
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!((notes.len(), distinct.len()), (6, 6));
     }
 
-    /// Field note 60: a response without text says what to do if the model only reasoned.
+    /// Field note 60: the note of a response without text states what to do if the model only reasoned.
     #[test]
     fn reasoning_that_used_up_the_limit_is_explained() {
         let of = |text, reasoning| note(MessageStatus::Truncated, text, reasoning).unwrap();

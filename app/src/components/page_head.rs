@@ -5,7 +5,7 @@ use crate::page_context::{PageContext, page_context};
 use domain::brand;
 use leptos::prelude::*;
 
-/// What the head of a page that anyone can find says about it.
+/// Metadata of a public page for its head.
 struct About {
     title: String,
     description: String,
@@ -15,7 +15,7 @@ struct About {
     og: String,
 }
 
-/// Returns what is said about a page; `None` if search engines shouldn't list it.
+/// Returns the metadata of a page; `None` if search engines shouldn't index it.
 fn about(context: &PageContext) -> Option<About> {
     if context.problem.is_some() {
         return None;
@@ -111,7 +111,7 @@ pub fn PageHead(
     }
 }
 
-/// A property of the preview. `view!` doesn't know the attribute.
+/// A property of the link preview. `view!` doesn't support the attribute.
 fn preview(property: &'static str, content: String) -> impl IntoView {
     leptos::html::meta().content(content).attr("property", property)
 }

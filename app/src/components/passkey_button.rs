@@ -4,8 +4,8 @@ use super::auth_card::Divider;
 use crate::page_context::page_context;
 use leptos::prelude::*;
 
-/// A button that calls the browser for a passkey. `public/passkey.js` makes it work and shows it where the browser has passkeys, so that
-/// nothing useless is seen without JavaScript. Renders nothing in a deployment without passkeys.
+/// A button that calls the browser for a passkey. `public/passkey.js` makes it work and shows it where the browser supports passkeys;
+/// without JavaScript it stays hidden. Renders nothing in a deployment without passkeys.
 #[component]
 pub fn PasskeyButton(
     /// Path of the ceremony, without `/begin` and `/finish`.

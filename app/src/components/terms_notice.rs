@@ -1,4 +1,4 @@
-//! What a visitor agrees to by creating an account.
+//! The notice about the terms that a visitor accepts by creating an account.
 
 use domain::brand;
 use leptos::prelude::*;

@@ -1,12 +1,12 @@
-//! The theme of pages: the switch, and what the document's head says about it.
+//! The theme of pages: the switch, and the theme colors in the document's head.
 
 use super::icon::{Draw, Icon};
 use crate::page_context::page_context;
 use crate::view::theme::Theme;
 use leptos::prelude::*;
 
-/// The switch between the system's theme, light and dark. A form, so that it needs no script: the page that it leads back to is rendered with
-/// the theme, without a flash of the other one.
+/// The switch between the system's theme, light and dark. A form, so that it needs no script: the page is rendered again with the theme,
+/// without a flash of the other one.
 #[component]
 pub fn ThemeSwitch(
     /// Id of the field with the page to return to, for a page whose URL changes without a load.
@@ -56,7 +56,7 @@ pub fn ThemeColors(
     }
 }
 
-/// The color in one of the device's themes. `view!` doesn't know the attribute.
+/// The color in one of the device's themes. `view!` doesn't support the attribute.
 fn in_scheme(media: &'static str, color: &'static str) -> impl IntoView {
     leptos::html::meta().name("theme-color").content(color).attr("media", media)
 }

@@ -86,7 +86,7 @@ enum Mark {
     Current,
     /// The plan that the visitor chose before.
     Chosen,
-    /// The plan that most users choose, as the owner says.
+    /// The plan that is marked "Most popular", from `brand.toml`.
     Popular,
 }
 

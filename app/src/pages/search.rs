@@ -36,10 +36,10 @@ pub fn Search() -> impl IntoView {
     }
 }
 
-/// What a search has found. It is also the whole body of `GET /search/results`, which the palette shows.
+/// The results of a search. Also the whole body of `GET /search/results`, which the palette shows.
 #[component]
 pub fn SearchResults(
-    /// What was found.
+    /// The results.
     view: SearchView,
 ) -> impl IntoView {
     let SearchView { text, titles, messages, next, is_later } = view;
@@ -105,7 +105,7 @@ fn about(day: String, role: Option<Role>, is_archived: bool) -> String {
     format!("{author}{day}{}", if is_archived { ", archived" } else { "" })
 }
 
-/// Marks what was searched for. Everything else is text.
+/// Renders an excerpt with its matches marked. Everything else is text.
 fn marked(pieces: Vec<Piece>) -> impl IntoView {
     let piece = |Piece { text, is_match }: Piece| match is_match {
         true => view! { <mark>{text}</mark> }.into_any(),

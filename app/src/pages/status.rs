@@ -53,7 +53,7 @@ fn Now(
     view! {
         <p class=format!("status-now {}", class_of(overall))>{sign(overall)}<strong>{sentence}</strong></p>
         <ul class="services-list">{parts}</ul>
-        <p class="hint">{format!("Checked on {} UTC. Model providers are judged by the calls that we make to them.", moment(status.checked_at))}</p>
+        <p class="hint">{format!("Checked on {} UTC. The state of a model provider is that of our own calls to it.", moment(status.checked_at))}</p>
     }
 }
 

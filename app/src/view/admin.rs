@@ -77,7 +77,7 @@ pub struct TopUsersView {
     pub as_of: Option<OffsetDateTime>,
     /// One page of rows, in the order of the filter.
     pub rows: Vec<UserUsage>,
-    /// Number of that page, starting at 1: the last one if the filter asks for a later one.
+    /// Number of that page, starting at 1; at most that of the last page.
     pub page: u32,
     /// Usage of all rows on all pages.
     pub total: UsageSum,
@@ -105,7 +105,7 @@ pub struct TopUsersView {
     pub other_currencies: u64,
     /// What prompt caching saved in the period; negative while less was read from caches than written to them.
     pub cache_savings: Picos,
-    /// What the owner must know: the models in use that end soon, and the providers that reject every call.
+    /// Warnings for the owner: models in use that end soon, and providers that reject every call.
     pub warnings: Warnings,
     /// Refusals by reason, the most frequent first.
     pub refusals: Vec<(String, u64)>,
@@ -242,7 +242,7 @@ pub struct HealthView {
     pub jobs_waiting: i64,
     /// Number of jobs that became dead letters.
     pub jobs_dead: i64,
-    /// Error of the most recent dead job.
+    /// Error of the most recent dead letter.
     pub job_error: Option<String>,
     /// This server's version.
     pub version: String,
@@ -293,7 +293,7 @@ pub struct AccountList {
     pub rows: Vec<AccountSummary>,
     /// Number of accounts on all pages.
     pub all: u64,
-    /// Number of the page, starting at 1: the last one if a later one was asked for.
+    /// Number of the page, starting at 1; at most that of the last page.
     pub page: u32,
 }
 

@@ -1,6 +1,6 @@
 //! The widget of a captcha.
 
-/// What a page needs for the widget of a captcha, and the Content-Security-Policy for its page.
+/// The settings that a captcha's widget and the Content-Security-Policy of its page need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptchaWidget {
     /// URL of the provider's script, which draws the widget.

@@ -1,4 +1,4 @@
-//! What users set for their conversations, and how long these are kept.
+//! Users' settings for their conversations, and how long these are kept.
 
 use crate::view::conversation::AvailableModel;
 use domain::{PlanId, Preset};

@@ -1,4 +1,4 @@
-//! What the site's owner writes: legal pages, help topics, posts, changes and incidents.
+//! Texts from `content/`: legal pages, help topics, posts, changes and incidents.
 
 use serde::Deserialize;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl IncidentState {
     }
 }
 
-/// What a page of the site shows.
+/// The text of a page of the site.
 #[derive(Clone, Debug)]
 pub struct SiteContent {
     /// The page's own text; `None` for a page that lists entries.

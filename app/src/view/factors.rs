@@ -56,8 +56,8 @@ pub struct FactorsView {
 }
 
 impl FactorsView {
-    /// Returns the connected services with which the user can confirm who they are: those that say when a user has signed in to them, or all
-    /// if the user has no proof here.
+    /// Returns the connected services with which the user can confirm who they are: those that report when a user has signed in to them, or
+    /// all if the user has no other proof of identity here.
     #[must_use]
     pub fn confirming(&self) -> Vec<ProviderButton> {
         let has_proof = self.has_password || self.has_totp || !self.passkeys.is_empty();

@@ -12,7 +12,7 @@ pub struct IdentityProvider {
     pub label: String,
     /// The URL under which its identities are stored.
     pub issuer: String,
-    /// Whether it says when a user has signed in to it.
+    /// Whether it reports when a user has signed in to it.
     pub says_when: bool,
 }
 
@@ -34,6 +34,6 @@ pub struct Connection {
     pub connected_at: Option<OffsetDateTime>,
     /// The address that the service last sent.
     pub email: Option<String>,
-    /// Whether the service says when a user has signed in to it.
+    /// Whether the service reports when a user has signed in to it.
     pub says_when: bool,
 }

@@ -24,7 +24,7 @@ pub struct ProviderRow {
 pub enum FormResult {
     /// A test call of a model.
     Test(ModelTest),
-    /// What a price catalogue says differently.
+    /// Differences from a price catalogue.
     Import(ImportView),
     /// A link that was created, which only this response shows.
     Share(CreatedShare),
@@ -56,7 +56,7 @@ pub struct TestResponse {
     pub cost: Option<Picos>,
 }
 
-/// What a price catalogue says differently about the models that are here.
+/// Differences between a price catalogue and the models in the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportView {
     /// Number of models in the catalogue.

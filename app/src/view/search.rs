@@ -5,10 +5,10 @@ use domain::{ConversationId, MessageId, Role};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// What a search has found.
+/// The results of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchView {
-    /// What was searched for, as it was typed.
+    /// The query, as it was typed.
     pub text: String,
     /// Conversations whose titles match.
     pub titles: Vec<FoundTitle>,

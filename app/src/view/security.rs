@@ -14,7 +14,7 @@ pub struct SecurityView {
     pub sessions: Vec<SessionView>,
     /// How the user can sign in.
     pub factors: FactorsView,
-    /// What happened to the account in the last thirty days, newest first.
+    /// Security events of the last thirty days, newest first.
     pub activity: Vec<Activity>,
 }
 

@@ -130,7 +130,7 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// Converts to a domain subscription, adding what only our database knows.
+    /// Converts to a domain subscription, adding the fields that only our database has.
     #[must_use]
     pub fn kept(
         self,
@@ -255,7 +255,7 @@ pub enum Found {
     Current(Customer),
     /// The customer was deleted, and their subscriptions with them.
     Deleted,
-    /// This Stripe account has never had the customer: the key is for another account or another mode.
+    /// The customer isn't in this Stripe account: the key is for another account or another mode.
     Unknown,
 }
 

@@ -36,7 +36,7 @@ pub enum StripeError {
         /// The parameter that Stripe rejected, or `none`.
         param: String,
     },
-    /// No response, or one that asks to retry later (409, 429 or 5xx).
+    /// No response, or one after which a request is retried (409, 429 or 5xx).
     #[error("Stripe can't be reached: {0}")]
     Unreachable(String),
     /// The response, or a value of ours, has an unexpected form.

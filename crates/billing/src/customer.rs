@@ -34,7 +34,7 @@ impl Stripe {
         Ok(self.post::<Named>(&request).await?.id)
     }
 
-    /// Looks up a customer. Stripe remembers deleted ones.
+    /// Looks up a customer. Stripe also returns deleted ones.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
@@ -47,8 +47,8 @@ impl Stripe {
         }
     }
 
-    /// Finds the customers of a user, duplicates included: those whose metadata name the user, and those that have the address and name nobody.
-    /// Stripe's search may miss customers of the last minute, which the list by address contains.
+    /// Finds the customers of a user, duplicates included: those whose metadata contain the user's id, and those with the user's address whose
+    /// metadata contain no user. Stripe's search may miss customers of the last minute, which the list by address contains.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the list or can't be reached. A refused search finds nothing: it isn't available everywhere.

@@ -66,7 +66,7 @@ struct RawEvent {
     id: String,
     #[serde(rename = "type")]
     kind: String,
-    // Any JSON value is accepted, so that an event in a format we do not know is still stored, as `EventObject::Other`.
+    // Any JSON value is accepted, so that an event in an unknown format is still stored, as `EventObject::Other`.
     #[serde(default)]
     created: Value,
     #[serde(default)]

@@ -38,7 +38,7 @@ pub(crate) fn check(file: &File) -> Result<(), BrandError> {
     Ok(())
 }
 
-/// Checks the texts of one line: their length in characters, and that there is none but a single line.
+/// Checks the texts of one line: their length in characters, and that they contain no line break.
 fn lines(file: &File) -> Result<(), BrandError> {
     let legal = &file.legal;
     let required = [

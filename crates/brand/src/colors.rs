@@ -10,7 +10,7 @@ const TEXT: [&str; 5] = ["ink", "ink-2", "accent", "warn", "danger"];
 const CODE: &str = "code-";
 /// Tokens of edges that carry meaning.
 const EDGES: [&str; 2] = ["edge", "accent"];
-/// What the text of filled buttons lies on.
+/// The background of filled buttons.
 const FILLED: [&str; 3] = ["ink", "accent", "danger"];
 /// What WCAG 2.2 AA requires of text and of edges.
 const TEXT_CONTRAST: f32 = 4.5;
@@ -96,7 +96,7 @@ impl Palette {
         })
     }
 
-    /// Returns a token's color as `#rrggbb`. [`Self::check`] has found each token that is asked for.
+    /// Returns a token's color as `#rrggbb`. [`Self::check`] has verified that the requested tokens exist.
     pub(crate) fn hex(&self, name: &str, theme: Theme) -> String {
         let rgb = self.color(name, theme).map(|color| color.to_alpha_color::<Srgb>().to_rgba8());
         rgb.map(|rgb| format!("#{:02x}{:02x}{:02x}", rgb.r, rgb.g, rgb.b)).unwrap_or_default()
@@ -114,7 +114,7 @@ fn token(value: &str) -> Option<Token> {
     Some(Token { light: parse_color(light).ok()?, dark: parse_color(dark).ok()? })
 }
 
-/// Computes the contrast ratio of two colors, as WCAG defines it, after clipping them to what every screen shows.
+/// Computes the contrast ratio of two colors, as WCAG defines it, after clipping them to sRGB.
 fn contrast(one: DynamicColor, other: DynamicColor) -> f32 {
     let luminance = |color: DynamicColor| color.convert(ColorSpaceTag::Srgb).clip().relative_luminance();
     let (one, other) = (luminance(one), luminance(other));

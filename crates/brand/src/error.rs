@@ -1,4 +1,4 @@
-//! What is wrong with the brand file.
+//! Errors in the brand file.
 
 /// Why `brand.toml` can't be used: one sentence that names the file and the key.
 #[derive(Debug, thiserror::Error)]

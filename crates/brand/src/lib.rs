@@ -1,5 +1,5 @@
-//! Reads, checks and edits `brand.toml`, the file with everything that makes the product its owner's. The build script of `domain` turns it
-//! into constants; `./dev brand` edits it with the binary of this crate.
+//! Reads, checks and edits `brand.toml`, the file with the product's name, texts, color, logo and legal data. The build script of `domain`
+//! turns it into constants; `./dev brand` edits it with the binary of this crate.
 
 mod check;
 mod colors;
@@ -39,7 +39,7 @@ impl Brand {
         Self::parse(root, &read(root, FILE)?)
     }
 
-    /// Checks the contents of a `brand.toml` that would lie in the folder `root`.
+    /// Checks the contents of a `brand.toml` that would be in the folder `root`.
     ///
     /// # Errors
     /// Returns an error if a file can't be read or a value can't be used. It is one sentence that names the file and the key.

@@ -39,7 +39,7 @@ impl ApiEndpoint {
         Self::ALL.into_iter().find(|endpoint| endpoint.as_str() == text)
     }
 
-    /// Returns the path, as users know it.
+    /// Returns the path, as the pages show it.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
@@ -77,7 +77,7 @@ impl TripReason {
         [Self::Repeats, Self::Errors].into_iter().find(|reason| reason.as_str() == text)
     }
 
-    /// Describes what the key's calls did.
+    /// Describes the behavior that was detected.
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ pub const MAX_FILE_BYTES: u64 = 20_000_000;
 /// Maximum number of files of one message.
 pub const MAX_FILES: usize = 10;
 
-/// What a file is, by its content.
+/// The kind of a file, by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttachmentKind {

@@ -25,7 +25,7 @@ pub enum SubscriptionStatus {
     IncompleteExpired,
     /// The trial ended without a card.
     Paused,
-    /// A status that this version doesn't know; it grants nothing.
+    /// A status that this version doesn't support; it grants nothing.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! What a user sets for their conversations: instructions, model, reasoning effort and the length of answers.
+//! A user's settings for their conversations: instructions, model, reasoning effort and the length of answers.
 
 use crate::model::names;
 use crate::{ModelName, PresetId, Tokens, UnknownName};
@@ -40,7 +40,7 @@ impl AnswerLength {
         }
     }
 
-    /// Returns the sentence of the system prompt that asks for answers of this length.
+    /// Returns the sentence of the system prompt for answers of this length.
     #[must_use]
     pub fn instruction(self) -> &'static str {
         match self {

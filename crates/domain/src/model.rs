@@ -123,7 +123,7 @@ names!(WireFormat, "anthropic, openai, demo", Anthropic => "anthropic", OpenAi =
 names!(OutputLimit, "max_tokens, max_completion_tokens", MaxTokens => "max_tokens", MaxCompletionTokens => "max_completion_tokens");
 names!(Thinking, "none, optional, always", None => "none", Optional => "optional", Always => "always");
 
-/// A name that this release doesn't know.
+/// A name that this release doesn't support.
 #[derive(Debug, thiserror::Error)]
 #[error("{name} is not one of: {expected}")]
 pub struct UnknownName {

@@ -87,7 +87,7 @@ impl Problem {
         Self { max: Some(max.0), upgrade, ..Self::new(ProblemKind::TooLarge, message) }
     }
 
-    /// The provider found the prompt too long for its model and didn't say how long it is. `max` is what the model reads, if known.
+    /// The provider refused the prompt as too long for its model, without its length. `max` is the model's context size, if known.
     #[must_use]
     pub fn too_long(model: &str, max: Option<Tokens>) -> Self {
         let what = match max {
@@ -215,7 +215,7 @@ impl Problem {
         )
     }
 
-    /// The provider rejects every call of this model until the owner acts, so retrying doesn't help.
+    /// The provider rejects every call of this model until the owner fixes the cause, so retrying doesn't help.
     #[must_use]
     pub fn out_of_service(model: &str) -> Self {
         let message = format!(
@@ -278,7 +278,7 @@ impl Problem {
         )
     }
 
-    /// The server that ran the turn is gone, or another server ended the turn.
+    /// The server that ran the turn has crashed or was stopped, or another server ended the turn.
     #[must_use]
     pub fn lost() -> Self {
         Self::new(

@@ -20,7 +20,7 @@ pub enum ProblemKind {
     NotFound,
     /// The request conflicts with an earlier one, such as the same key with another body.
     Conflict,
-    /// The turn's events are gone; the transcript has the response.
+    /// The turn's events have expired; the transcript has the response.
     Gone,
     /// The request can never fit the limits.
     TooLarge,

@@ -1,4 +1,4 @@
-//! What a user searches for, and the excerpts that show where it was found.
+//! Search queries, and the excerpts that show the matches.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_SEARCH: usize = 200;
 /// Maximum number of words of a search. Further ones are ignored.
 const MAX_WORDS: usize = 16;
-/// Minimum length of a last word that also finds longer ones, in characters. Shorter beginnings are found in nearly every message.
+/// Minimum length of a last word that also finds longer ones, in characters. Shorter prefixes would match nearly every message.
 const MIN_PREFIX: usize = 3;
 /// Characters of an excerpt before and after the start of its first match.
 const BEFORE: usize = 60;
@@ -24,7 +24,7 @@ pub struct SearchQuery {
 pub struct Piece {
     /// The text.
     pub text: String,
-    /// Whether it is what was searched for.
+    /// Whether it matches the query.
     pub is_match: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What happened to an account: sign-ins, failures, and changes of how its user signs in.
+//! Events of an account: sign-ins, failures, and changes of how its user signs in.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;

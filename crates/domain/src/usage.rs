@@ -121,7 +121,7 @@ impl UsageSum {
 pub enum UsageSource {
     /// The provider's final report.
     Exact,
-    /// Estimated from what was sent and streamed; never below what was streamed.
+    /// Estimated from the prompt and the streamed text; never lower than what was streamed.
     Estimated,
 }
 
@@ -152,7 +152,7 @@ pub enum Outcome {
     Filtered,
     /// The provider or the connection to it failed.
     Failed,
-    /// The process that ran it is gone.
+    /// The process that ran it has crashed or was stopped.
     Lost,
 }
 

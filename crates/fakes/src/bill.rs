@@ -1,4 +1,4 @@
-//! What a call costs.
+//! The usage that is reported for a call.
 
 /// The tokens of one call, as the provider bills them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

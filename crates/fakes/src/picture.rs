@@ -9,7 +9,7 @@ use serde_json::Value;
 /// An image of a request.
 pub(crate) struct Picture {
     pub media_type: String,
-    /// Its bytes, which tell it from others in the cache.
+    /// Its bytes, which identify it in the cache.
     pub data: Vec<u8>,
     width: f64,
     height: f64,

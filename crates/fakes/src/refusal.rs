@@ -128,7 +128,7 @@ fn parse(file: &[u8]) -> anyhow::Result<(StatusCode, HeaderMap, bytes::Bytes)> {
     Ok((StatusCode::from_bytes(status.as_bytes())?, headers, bytes::Bytes::copy_from_slice(&file[body..])))
 }
 
-/// Serves a recorded response. A file that can't be read is a 404 that says so.
+/// Serves a recorded response. A file that can't be read is a 404 with the reason.
 pub(crate) fn replay(name: &str, by_bytes: bool) -> Response {
     match recorded(name) {
         Ok((status, headers, body)) if by_bytes => {

@@ -1,10 +1,10 @@
-//! Decides what a file is by its first bytes.
+//! Detects the type of a file by its first bytes.
 
 use crate::refused::Refused;
 use crate::text;
 use image::ImageFormat;
 
-/// What a file is.
+/// The type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detected {
     /// An image of this format.
@@ -18,7 +18,7 @@ pub(crate) enum Detected {
 /// Number of bytes in which the beginning of an SVG image is looked for.
 const HEAD: usize = 4_096;
 
-/// Returns what a file is. A file that claims to be several things is what its first bytes say.
+/// Returns the type of a file. If the content fits several types, the first bytes decide.
 pub(crate) fn detect(bytes: &[u8]) -> Result<Detected, Refused> {
     if bytes.is_empty() {
         return Err(Refused::Empty);

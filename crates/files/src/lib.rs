@@ -1,6 +1,5 @@
-//! Files that users attach. Everything here works on bytes that nobody has checked: a file is what its content says, whatever its name and
-//! media type claim. The server calls [`read`] in a process of its own with a limit of memory and time, so code that reads a hostile file
-//! can't harm it.
+//! Files that users attach. The input is untrusted: a file's type is detected from its content, and its name and media type are ignored.
+//! The server calls [`read`] in a process of its own with a limit of memory and time, so code that reads a hostile file can't harm it.
 //!
 //! A file goes through `detect` (what it is) → `picture` (decoded, scaled and encoded again, without metadata), `pdf` (its text) or `text`.
 //! [`protocol`] carries the result out of the process.
@@ -21,7 +20,7 @@ pub use text::MAX_TEXT;
 use detect::Detected;
 use domain::AttachmentKind;
 
-/// What was read from a file.
+/// The result of reading a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// What it is.

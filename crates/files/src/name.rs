@@ -22,7 +22,7 @@ fn is_forbidden(c: char) -> bool {
         || matches!(c, '"' | '<' | '>' | '|' | ':' | '*' | '?' | '`' | '\u{feff}' | '\u{200b}'..='\u{200d}')
 }
 
-/// Shortens a name to [`MAX_NAME`] characters. Its ending stays.
+/// Shortens a name to [`MAX_NAME`] characters. Its extension is kept.
 fn shortened(name: &str) -> String {
     let length = name.chars().count();
     if length <= MAX_NAME {

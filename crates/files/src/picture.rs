@@ -1,5 +1,5 @@
-//! Images: decoded, scaled to what models read, and encoded again. What was hidden in the file beside its pixels, such as a place, a script or
-//! another file, isn't encoded.
+//! Images: decoded, scaled to what models read, and encoded again. Everything but the pixels is dropped, such as a location, a script or
+//! another file that is embedded.
 
 use crate::refused::Refused;
 use image::codecs::jpeg::JpegEncoder;
@@ -13,7 +13,7 @@ use std::io::Cursor;
 /// Maximum number of pixels of an image that is decoded.
 pub const MAX_PIXELS: u64 = 50_000_000;
 /// Maximum width and height of an encoded image, in pixels: what Anthropic's API accepts with more than 20 images in a request, and nearly
-/// all that OpenAI's models look at (<https://platform.claude.com/docs/en/build-with-claude/vision>).
+/// the maximum of OpenAI's models (<https://platform.claude.com/docs/en/build-with-claude/vision>).
 pub const MAX_EDGE: u32 = 2_000;
 /// Maximum size of an encoded image, in bytes. Ten of them fit into one request of each provider.
 const MAX_ENCODED: usize = 1_500_000;

@@ -229,9 +229,9 @@ impl<A: Amounts> Limits<A> {
         self.end(&permit.subject, &permit.call, permit.at_ms, End::Release).await
     }
 
-    /// Ends the hold of a process that is gone. Does nothing if there is no hold: it was settled, or the meters were rebuilt from the
-    /// history. `at_ms` is when the call was admitted ([`Permit::at_ms`]), to within five seconds; the same id admitted at another time is
-    /// a different call.
+    /// Ends the hold of a process that has crashed or was stopped. Does nothing if there is no hold: it was settled, or the meters were
+    /// rebuilt from the history. `at_ms` is when the call was admitted ([`Permit::at_ms`]), to within five seconds; the same id admitted
+    /// at another time is a different call.
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.

@@ -1,6 +1,6 @@
-//! Faults of Redis: it hangs, dies, restarts empty, loses all data under load, runs out of memory, or turns read-only. Each time
-//! decisions return within the bound, no call runs unmetered, and the limiter recovers without a restart. The bounds are ten times
-//! those of `./dev bench limits`, because the machine that runs the tests may be busy.
+//! Faults of Redis: it hangs, crashes, restarts empty, loses all data under load, runs out of memory, or turns read-only. Each
+//! time decisions return within the bound, no call runs unmetered, and the limiter recovers without a restart. The bounds are ten
+//! times those of `./dev bench limits`, because the machine that runs the tests may be busy.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 

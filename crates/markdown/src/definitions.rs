@@ -11,7 +11,7 @@ const MAX_EXPANSION: usize = 1_000_000;
 /// Formulas that are drawn in an answer and in a block of it.
 const MAX_FORMULAS: (usize, usize) = (10_000, 1_000);
 
-/// What the finished blocks of an answer define.
+/// The definitions in the finished blocks of an answer.
 #[derive(Default)]
 pub(crate) struct Definitions {
     links: HashMap<String, String>,
@@ -23,7 +23,7 @@ pub(crate) struct Definitions {
     formulas: usize,
 }
 
-/// What a block defines and names.
+/// The definitions and references of a block.
 #[derive(Default)]
 pub(crate) struct Found {
     /// Labels and URLs of links.
@@ -41,7 +41,7 @@ pub(crate) struct Found {
 }
 
 impl Definitions {
-    /// Adds what a finished block defines and names. The first definition counts.
+    /// Adds the definitions and references of a finished block. The first definition counts.
     pub fn add(&mut self, block: u32, found: &Found) {
         for (label, url) in found.links.iter().filter(|(_, url)| url.len() <= MAX_URL) {
             self.links.entry(key(label)).or_insert_with(|| url.clone());
@@ -55,7 +55,7 @@ impl Definitions {
         self.count(found);
     }
 
-    /// Counts what a finished block took of the answer's limits.
+    /// Counts the use of the answer's limits by a finished block.
     pub fn count(&mut self, found: &Found) {
         self.expanded += found.expanded;
         self.formulas += found.formulas;

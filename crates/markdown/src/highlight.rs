@@ -43,7 +43,7 @@ static CLASSES: LazyLock<Vec<(Scope, Option<&'static str>)>> = LazyLock::new(|| 
     classes.into_iter().filter_map(scope).collect()
 });
 
-/// Names of languages that the grammars don't know.
+/// Names of languages for which there is no grammar of that name, with the grammar to use.
 const ALIASES: [(&str, &str); 37] = [
     ("bash", "sh"),
     ("console", "sh"),

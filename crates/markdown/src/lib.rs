@@ -38,7 +38,7 @@ pub const VERSION: i16 = 1;
 pub struct Update {
     /// The block, counted from zero. A block is one or several top-level elements.
     pub block: u32,
-    /// Bytes of the block's previous HTML that stay, at a character boundary; zero for a block that wasn't sent before.
+    /// Bytes of the block's previous HTML that are kept, at a character boundary; zero for a block that wasn't sent before.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keep: u32,
     /// The HTML that follows them.
@@ -67,8 +67,8 @@ pub fn render(source: &str, scope: &str) -> String {
     whole(Stream::new(scope), source)
 }
 
-/// Renders a page that the site's owner wrote. Unlike an answer, it may link to pages of the site, its links open in place, its headings have
-/// ids, and its tables can be read without script. HTML in it is text, as in answers.
+/// Renders a page of the site. Unlike an answer, it may link to pages of the site, its links open in place, its headings have ids, and its
+/// tables can be read without script. HTML in it is text, as in answers.
 #[must_use]
 pub fn render_page(source: &str) -> String {
     whole(Stream::page(), source)

@@ -64,7 +64,7 @@ fn len_of(text: &str) -> usize {
     url.len()
 }
 
-/// Returns whether a character is punctuation that is written next to URLs without a space, or stands for something else.
+/// Returns whether a character is punctuation that may follow a URL without a space, or a mark that represents something else.
 fn is_outside(c: char) -> bool {
     ('\u{3000}'..='\u{303F}').contains(&c)
         || ('\u{FF00}'..='\u{FF0F}').contains(&c)

@@ -1,4 +1,4 @@
-//! Characters that stand for something else between `prepare` and `write`, and escaping.
+//! Marks: characters that represent other source text between `prepare` and `write`; and escaping.
 //!
 //! They are noncharacters, which Unicode reserves for internal use; the source's own are replaced before anything else happens. The
 //! parser takes them for letters.
@@ -16,12 +16,12 @@ pub(crate) const MATH_START: char = '\u{FDD3}';
 /// After the number of a formula.
 pub(crate) const MATH_END: char = '\u{FDD4}';
 
-/// Replaces what the source may not contain: noncharacters used here, and U+0000 as CommonMark demands.
+/// Replaces characters that the source must not contain: the noncharacters used here, and U+0000, as CommonMark requires.
 pub(crate) fn clean(c: char) -> char {
     if c == '\0' || ('\u{FDD0}'..='\u{FDEF}').contains(&c) { char::REPLACEMENT_CHARACTER } else { c }
 }
 
-/// Returns the source that a prepared text stands for. `math` are the sources of the formulas.
+/// Returns the source of a prepared text. `math` has the sources of the formulas.
 pub(crate) fn restore<'a>(text: &'a str, math: &[impl AsRef<str>]) -> Cow<'a, str> {
     if !text.contains([LESS, ESCAPED_LESS, JOINER, MATH_START]) {
         return Cow::Borrowed(text);

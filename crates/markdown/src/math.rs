@@ -66,7 +66,7 @@ pub(crate) fn mathml(tex: &str, is_display: bool) -> Option<String> {
     if tex.len() > MAX_LEN || nesting(tex) > MAX_NESTING || DEFINITIONS.iter().any(|name| tex.contains(name)) {
         return None;
     }
-    // The parser doesn't know boxes; their content is drawn.
+    // The parser doesn't support boxes, so only their content is drawn.
     let tex = tex.replace("\\boxed", "");
     // The parser is not ours and its input is untrusted: a formula that it panics on is shown as source.
     catch_unwind(AssertUnwindSafe(|| draw(&tex, is_display))).ok().flatten().and_then(|html| checked(&html))

@@ -10,7 +10,7 @@ pub(crate) struct Span {
     pub range: Range<usize>,
     /// The formula without them.
     pub tex: Range<usize>,
-    /// Whether it stands on its own line.
+    /// Whether it is on its own line.
     pub is_display: bool,
 }
 
@@ -63,7 +63,7 @@ fn code_spans(text: &str) -> HashMap<usize, usize> {
 
 struct Search<'a> {
     text: &'a str,
-    /// Delimiters that don't occur any more, so that each is searched in vain only once.
+    /// Delimiters that don't occur in the rest of the text, so that each is searched for only once.
     missing: Vec<&'static str>,
 }
 

@@ -1,7 +1,7 @@
 //! Rewrites a block's source for the parser.
 //!
 //! Formulas become marks with a number, so that nothing in them is taken for Markdown. A `<` becomes a mark unless it opens an autolink, so
-//! that HTML is text. Marks that stand for nothing let emphasis begin and end beside Chinese, Japanese and Korean punctuation, and end the
+//! that HTML is text. Marks that represent no text let emphasis begin and end beside Chinese, Japanese and Korean punctuation, and end the
 //! nesting of lists and quotes at a depth that no reader needs.
 
 use crate::fence::Fence;
@@ -28,7 +28,7 @@ pub(crate) struct Formula {
     pub source: String,
     /// Without delimiters.
     pub tex: String,
-    /// Whether it stands on its own line.
+    /// Whether it is on its own line.
     pub is_display: bool,
 }
 

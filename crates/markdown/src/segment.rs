@@ -6,7 +6,7 @@
 use crate::fence::{Fence, split_indent};
 use crate::prepare::MAX_DEPTH;
 
-/// What a line means for blocks.
+/// The role of a line in the block structure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decision {
     /// The open block ends before the line.

@@ -37,7 +37,7 @@ pub struct Stream {
     work: u64,
 }
 
-/// What was sent of the open block.
+/// The part of the open block that was sent.
 #[derive(Default)]
 struct Sent {
     /// Its HTML; of fenced code only what follows the lines that stay.
@@ -206,7 +206,7 @@ impl Stream {
         rendered
     }
 
-    /// Sends what differs from what was sent of the open block.
+    /// Sends the difference between the open block and the part of it that was sent.
     fn send(&mut self, html: String) {
         if html == self.sent.html {
             return;

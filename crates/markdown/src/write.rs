@@ -14,7 +14,7 @@ pub(crate) const OPTIONS: Options = Options::ENABLE_TABLES
     .union(Options::ENABLE_TASKLISTS)
     .union(Options::ENABLE_FOOTNOTES);
 
-/// What a block is rendered with.
+/// The context in which a block is rendered.
 pub(crate) struct Context<'a> {
     /// Prefix of the ids of footnotes.
     pub scope: &'a str,
@@ -22,7 +22,7 @@ pub(crate) struct Context<'a> {
     pub block: u32,
     /// Whether the source is a page of the site, not an answer.
     pub is_page: bool,
-    /// What the blocks before it define; at the end of the answer, what all of them do.
+    /// The definitions in the blocks before it; at the end of the answer, those in all blocks.
     pub definitions: &'a Definitions,
 }
 

@@ -10,7 +10,7 @@ use crate::prepare::{MAX_DEPTH, Prepared};
 use crate::slug::slug;
 use pulldown_cmark::{Alignment, CodeBlockKind, Event, LinkType, Tag, TagEnd};
 
-/// What was written of a block.
+/// The output of a block.
 pub(crate) struct Written {
     pub html: String,
     /// Labels of the footnotes that it defines.

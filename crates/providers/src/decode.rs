@@ -28,14 +28,14 @@ pub(crate) struct Decoder {
     is_over: bool,
 }
 
-/// What the body is, with the bytes that aren't decoded yet.
+/// The kind of the body, with the bytes that aren't decoded yet.
 enum Body {
     Unknown(Vec<u8>),
     Events(SseParser),
     Json(Vec<u8>),
 }
 
-/// What a call waits for before it is opened.
+/// The part of a response that must arrive before its call counts as opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Awaited {
     /// The first bytes.
@@ -146,7 +146,7 @@ impl Decoder {
         }
     }
 
-    /// Returns what the call waits for while `opened` returns `None`.
+    /// Returns the part that is awaited while `opened` returns `None`.
     pub fn awaited(&self) -> Awaited {
         match &self.body {
             Body::Unknown(_) => Awaited::Bytes,

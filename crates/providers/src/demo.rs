@@ -1,5 +1,5 @@
-//! The built-in demo model, which needs no network and no key. It shows what a response looks like while no provider key is set, and
-//! says so in its text.
+//! The built-in demo model, which needs no network and no key. It shows what a response looks like while no provider key is set; its
+//! text explains that it is a demo.
 
 use crate::{Chunk, End, ModelRequest, Opened, Provider, ProviderError, ReportedUsage, content, estimate};
 use domain::{PromptMessage, Role, Tokens, Usage};

@@ -1,4 +1,4 @@
-//! What both HTTP providers share: the client, sending a request, and reading the response's body within its timeouts.
+//! Shared by both HTTP providers: the client, sending a request, and reading the response's body within its timeouts.
 
 use crate::decode::{Awaited, Decoder};
 use crate::error::{ErrorBody, Failure, retry_after};

@@ -38,7 +38,7 @@ fn whole(value: &Value) -> Option<u64> {
     }
 }
 
-/// Whether a value says anything. Null, false, zero and empty texts say nothing; nor does a list or an object of nothing else.
+/// Returns whether a value has content. Null, false, zero, empty texts, and lists and objects that contain nothing else, have none.
 pub(crate) fn is_something(value: &Value) -> bool {
     match value {
         Value::Null => false,

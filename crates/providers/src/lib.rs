@@ -159,7 +159,7 @@ pub enum ProviderError {
         /// The HTTP status.
         status: u16,
     },
-    /// The provider doesn't know the model, or our account may not use it.
+    /// The provider doesn't have the model, or our account may not use it.
     #[error("unknown model: status {status}")]
     UnknownModel {
         /// The HTTP status.
@@ -183,7 +183,7 @@ pub enum ProviderError {
         /// The provider's error type; never its error message, which may quote the prompt.
         kind: String,
     },
-    /// The provider answered with success but with an error, a web page or nothing instead of a response. It sent no output.
+    /// The provider responded with status 200, but with an error, a web page or nothing instead of a response. It sent no output.
     #[error("no response despite status 200: {0}")]
     NotAResponse(String),
     /// The stream was interrupted, went silent or couldn't be parsed.
@@ -233,7 +233,7 @@ impl ProviderError {
         }
     }
 
-    /// Whether the owner must act before any call to this provider can succeed: the circuit opens at once, and admins are alerted.
+    /// Whether every call to this provider fails until the owner fixes the cause: the circuit opens at once, and admins are alerted.
     #[must_use]
     pub fn needs_owner(&self) -> bool {
         matches!(self, Self::OutOfCredit { .. } | Self::KeyRejected { .. })

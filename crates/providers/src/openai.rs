@@ -40,7 +40,7 @@ impl OpenAi {
             client: http::client(connect_timeout)?,
             url: format!("{}/chat/completions", base.trim_end_matches("/chat/completions")),
             key,
-            // OpenAI's newer models reject the older name, which is the only one that many compatible servers know.
+            // OpenAI's newer models reject the older name, which is the only one that many compatible servers accept.
             output_limit: if is_openai { OutputLimit::MaxCompletionTokens } else { OutputLimit::MaxTokens },
         })
     }
@@ -64,7 +64,8 @@ impl Provider for OpenAi {
                 http::open(http_request, Box::new(Completions::default()), request.timeouts, request.raw.is_some())
                     .await;
             match opened {
-                // What a program sent may be why a server names the field, so nothing is learned from it for others.
+                // The server may have rejected the field because of what an API caller sent, so the model's setting isn't changed for other
+                // calls.
                 Ok(chunks) => {
                     return Ok(Opened { chunks, learned: fields.learned.filter(|_| request.raw.is_none()) });
                 }

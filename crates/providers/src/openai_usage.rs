@@ -5,7 +5,7 @@ use crate::{ReportedUsage, lenient};
 use domain::{Tokens, Usage};
 use serde_json::Value;
 
-/// Where the counts stand within an event.
+/// Where the counts are within an event.
 const USAGE: [&str; 4] = ["/usage", "/choices/0/usage", "/x_groq/usage", "/choices/0/delta/usage"];
 
 /// Counts as reported. They are cumulative; a count that is missing, null or zero never replaces one that is known.
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// Field note 44: what the total says is what was used.
+    /// Field note 44: the total decides how the counts are read.
     #[test]
     fn total_decides_what_is_inside() {
         for (reported, expected, is_consistent) in [
@@ -227,7 +227,7 @@ mod tests {
     }
 
     proptest! {
-        /// Field note 44: every shape is read as it was meant, except where two shapes have the same numbers.
+        /// Field note 44: every shape is interpreted correctly, except where two shapes have the same numbers.
         #[test]
         fn every_shape_is_read_as_meant(
             input in 1_u64..2_000, cached in 0_u64..2_000, written in 0_u64..500, text in 1_u64..2_000, reasoning in 0_u64..2_000,

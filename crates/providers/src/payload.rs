@@ -8,7 +8,7 @@ use serde_json::Value;
 const KEEP_ALIVES: [&str; 5] = ["ping", "heartbeat", "keepalive", "keep-alive", "keep_alive"];
 const DONE: [&str; 3] = ["[DONE]", "\"[DONE]\"", "DONE"];
 
-/// What an event says.
+/// The content of an event.
 pub(crate) enum Payload {
     /// The marker at the end of the OpenAI format.
     Done,
@@ -16,8 +16,8 @@ pub(crate) enum Payload {
     Json(Value),
 }
 
-/// Reads an event. Keep-alives say nothing: empty data, null, and every other JSON that isn't an object. Data that isn't JSON is an error, which
-/// comes after what stands before it, unless the event's name is of no known kind.
+/// Reads an event. Keep-alives have no content: empty data, null, and every other JSON value that isn't an object. Data that isn't JSON is an
+/// error, which follows the objects before it, unless the event's name is unknown.
 pub(crate) fn read(event: &SseEvent) -> (Vec<Payload>, Option<Fault>) {
     let mut found = Vec::new();
     if KEEP_ALIVES.contains(&event.name.as_str()) {
@@ -42,7 +42,7 @@ fn is_known(name: &str) -> bool {
         || name.starts_with("content_block_")
 }
 
-/// Adds what a text says. If it isn't JSON, returns the column: serde's message may quote a value.
+/// Adds the JSON values of a text. If it isn't JSON, returns the column: serde's message may quote a value.
 fn add(text: &str, found: &mut Vec<Payload>) -> Result<(), usize> {
     let mut text = text.trim();
     // Proxies that wrap a stream twice repeat the field's name.
@@ -71,7 +71,7 @@ mod tests {
         (found.len(), fault.is_some())
     }
 
-    /// Field note 46: what says nothing is a keep-alive.
+    /// Field note 46: events without content are keep-alives.
     #[test]
     fn keep_alives_say_nothing() {
         for (name, data) in [

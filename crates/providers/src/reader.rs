@@ -1,4 +1,4 @@
-//! What both wire formats have in common: the reader of a stream's events, and what is known about a response's end.
+//! Shared by both wire formats: the reader of a stream's events, and the state of a response's end.
 
 use crate::error::{ErrorBody, Fault};
 use crate::{Chunk, End};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Reads the events of one stream as chunks. Unknown events and unknown fields are ignored, and null is nothing.
 pub(crate) trait Reader: Send {
-    /// Reads an event's JSON object; `name` is the event's name. Chunks that stand before an error are appended to `out` as well.
+    /// Reads an event's JSON object; `name` is the event's name. Chunks that precede an error are appended to `out` as well.
     fn read(&mut self, name: &str, value: &Value, out: &mut Vec<Chunk>) -> Result<(), Fault>;
 
     /// Reads the `[DONE]` marker.
@@ -20,7 +20,7 @@ pub(crate) trait Reader: Send {
     fn end_if_broken(&self) -> Option<End>;
 }
 
-/// What is known about how a response ends.
+/// The known facts about the end of a response.
 #[derive(Default)]
 pub(crate) struct Ending {
     reason: Option<End>,
@@ -82,7 +82,7 @@ impl Ending {
         self.reason.is_some()
     }
 
-    /// Returns the end. Servers that say "stop" for everything are understood by what they sent.
+    /// Returns the end. For servers that send "stop" for every response, it is derived from the content.
     pub fn end(&self) -> End {
         match self.reason.unwrap_or(End::Complete) {
             End::Complete if self.is_refusal => End::Refused,

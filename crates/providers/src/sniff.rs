@@ -1,6 +1,6 @@
-//! Tells a stream of events from a JSON body, a web page and other text by the first bytes of a body.
+//! Distinguishes a stream of events, a JSON body, a web page and other text by the first bytes of a body.
 
-/// What a body is.
+/// The kind of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Sniffed {
     /// More bytes are needed.
@@ -22,7 +22,7 @@ pub(crate) fn trimmed(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii_start()
 }
 
-/// Decides what a body is; `is_whole` is whether these are all of its bytes.
+/// Detects the kind of a body; `is_whole` is whether these are all of its bytes.
 pub(crate) fn sniff(bytes: &[u8], is_whole: bool) -> Sniffed {
     let text = trimmed(bytes);
     let may_go_on = !is_whole && (text.is_empty() || BYTE_ORDER_MARK.starts_with(bytes));

@@ -27,7 +27,7 @@ enum State {
     Reasoning,
     /// After reasoning: whitespace is dropped, and more reasoning may follow.
     After,
-    /// Within text that began without a tag. A closing tag in it belongs to an opening tag that the server swallowed.
+    /// Within text that began without a tag. A closing tag in it belongs to an opening tag that the server dropped.
     Text,
     /// Within text whose tags are text.
     Plain,
@@ -42,7 +42,7 @@ impl Splitter {
         out
     }
 
-    /// Returns what is held back, at the end of the response.
+    /// Returns the text that is held back, at the end of the response.
     pub fn finish(&mut self) -> Option<Chunk> {
         let held = std::mem::take(&mut self.held);
         match self.state {
@@ -52,7 +52,7 @@ impl Splitter {
         }
     }
 
-    /// Reads what is held, as far as it is certain. Returns whether the state changed, so that more of it may be read.
+    /// Reads the held text as far as its meaning is certain. Returns whether the state changed, so that more of it may be read.
     fn step(&mut self, out: &mut Vec<Chunk>) -> bool {
         match self.state {
             State::Start | State::After => self.begin(),
@@ -79,7 +79,7 @@ impl Splitter {
         }
     }
 
-    /// Looks for a tag at the beginning of what is held.
+    /// Searches for a tag at the beginning of the held text.
     fn begin(&mut self) -> bool {
         let text = self.held.trim_start();
         if self.state == State::Start && self.held.len() - text.len() > HELD_WHITESPACE {
@@ -128,7 +128,7 @@ impl Splitter {
         condition
     }
 
-    /// Emits the first bytes of what is held.
+    /// Emits the first bytes of the held text.
     fn emit(&mut self, length: usize, kind: fn(String) -> Chunk, out: &mut Vec<Chunk>) {
         if length > 0 {
             let rest = self.held.split_off(length);

@@ -21,7 +21,7 @@ impl Quotas {
         count(&self.counters.daily_attempts, key, limit).await
     }
 
-    /// Forgets the attempts under `key` of the last 15 minutes.
+    /// Clears the attempts under `key` of the last 15 minutes.
     ///
     /// # Errors
     /// Returns an error if the meters can't be reached.
@@ -45,7 +45,7 @@ impl Quotas {
         count(&self.counters.repeats, key, limit).await
     }
 
-    /// Forgets the calls under `key` that [`Quotas::count_repeat`] has counted.
+    /// Clears the calls under `key` that [`Quotas::count_repeat`] has counted.
     ///
     /// # Errors
     /// Returns an error if the meters can't be reached.

@@ -46,7 +46,7 @@ impl KeyLimit {
         }
     }
 
-    /// The time after which a call that can never fit is worth another look, because its user may have raised the cap.
+    /// Retry delay of a call that can never fit: its user may raise the cap meanwhile.
     fn span_ms(self) -> u64 {
         match self {
             Self::Requests => MINUTE_MS,
@@ -184,7 +184,7 @@ impl KeyMeters {
     }
 
     /// Compares a meter with the ledger. Each call's cost is rounded up to nano-dollars, and the ledger's sums once, so a difference in cost of up
-    /// to 1 % is none.
+    /// to 1 % is ignored.
     pub(crate) async fn drift(&self, id: ApiKeyId) -> Result<Option<Drift>, Unavailable> {
         let drift = self.0.drift(&id.to_string()).await?;
         Ok(drift.filter(|Drift { found, expected }| {

@@ -28,8 +28,8 @@ limit_enum! {
     InFlight
 }
 
-/// Number of limits that are sliding windows; `WINDOWED` checks it. It is a literal, because the types of this crate depend on it: an optimized
-/// build can't call the crate's own functions before it knows the types of them all.
+/// Number of limits that are sliding windows; `WINDOWED` checks it. It is a literal, because the types of this crate depend on it: in an
+/// optimized build, the compiler can't evaluate the crate's own functions before it has all of their types.
 const WINDOW_COUNT: usize = 2;
 
 /// The limits that are sliding windows, in the order in which they are stored: every one that has a window.

@@ -51,7 +51,7 @@ impl Reservation {
     }
 }
 
-/// What [`Quotas::new`] needs to know.
+/// The arguments of [`Quotas::new`].
 pub struct Settings<'a> {
     /// Redis; `None` keeps the meters of a single process in memory.
     pub redis_url: Option<&'a str>,
@@ -315,8 +315,8 @@ impl Quotas {
         budgets
     }
 
-    /// Settles the remaining holds of a turn whose process is gone or whose meters weren't settled. `caps` must contain every model that
-    /// has a cap, since a turn's fallback isn't recorded.
+    /// Settles the remaining holds of a turn whose process has crashed or was stopped, or whose meters weren't settled. `caps` must
+    /// contain every model that has a cap, since a turn's fallback isn't recorded.
     pub async fn settle_by_id(
         &self,
         subject: &str,

@@ -35,7 +35,7 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// Whether Redis doesn't know the script that was called by its hash.
+    /// Whether Redis has no script with the hash that was called (`NOSCRIPT`).
     #[must_use]
     pub fn is_no_script(&self) -> bool {
         matches!(self, Self::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))

@@ -129,7 +129,7 @@ impl Relay {
         Ok(exists.then(|| Box::pin(remote_tail(Arc::clone(redis), turn, after)) as Tail))
     }
 
-    /// Returns the events of a turn's log that can be read now, in order; for turns whose owner is gone.
+    /// Returns the events of a turn's log that can be read now, in order; for turns whose owner has crashed or was stopped.
     ///
     /// # Errors
     /// Returns an error if this process doesn't have the log and Redis can't be reached.
@@ -149,7 +149,7 @@ impl Relay {
         Ok(entries)
     }
 
-    /// Ends the log of a turn whose owner is gone, for readers that are still waiting.
+    /// Ends the log of a turn whose owner has crashed or was stopped, for readers that are still waiting.
     ///
     /// # Errors
     /// Returns an error if Redis can't be reached.
@@ -221,7 +221,7 @@ struct Remote {
 }
 
 impl Remote {
-    /// Returns the next events; `None` at the end, if the log is gone, or if a number is missing. The transcript then has the rest.
+    /// Returns the next events; `None` at the end, if the log no longer exists, or if a number is missing. The transcript then has the rest.
     async fn next(&mut self) -> Option<Vec<Entry>> {
         let mut failures = 0;
         while !self.done {

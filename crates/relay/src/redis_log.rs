@@ -51,7 +51,7 @@ impl RedisLog {
         self.link.pipeline(&both, &mut { RESPONSE }).await
     }
 
-    /// Appends the last event of a turn whose owner is gone. Does nothing if the log is missing or has already ended.
+    /// Appends the last event of a turn whose owner has crashed or was stopped. Does nothing if the log is missing or has already ended.
     pub async fn end(&self, turn: TurnId, event: &domain::TurnEvent) -> Result<(), LinkError> {
         let last: Option<String> = self.query(redis::cmd("LINDEX").arg(log_key(turn)).arg(-1)).await?;
         match last.as_deref().and_then(Entry::from_line) {

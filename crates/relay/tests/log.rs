@@ -74,7 +74,7 @@ async fn duplicates_are_read_once_and_a_gap_ends_the_stream() {
     assert_eq!(rest(&relay, turn, 2).await, [3]);
 }
 
-/// If the owner dies, another server ends its log, once, with the next number.
+/// If the owner crashes, another server ends its log, once, with the next number.
 #[tokio::test]
 async fn log_without_an_owner_is_ended_once() {
     let (owner, elsewhere) = (Relay::redis(&redis_url()).unwrap(), Relay::redis(&redis_url()).unwrap());

@@ -7,10 +7,10 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Wrong codes after which a token is dead.
+/// Number of wrong codes after which a token is invalid.
 pub const MAX_ATTEMPTS: u32 = 5;
 
-/// What a token is for.
+/// The purpose of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
     /// Proves that the account's address belongs to its user.
@@ -45,7 +45,7 @@ pub struct NewToken<'a> {
     pub token_hash: [u8; 32],
     /// The account it is for.
     pub user_id: UserId,
-    /// What it is for.
+    /// Its purpose.
     pub kind: TokenKind,
     /// Hash of the code that can be entered instead, if there is one.
     pub code_hash: Option<[u8; 32]>,
@@ -57,13 +57,13 @@ pub struct NewToken<'a> {
     pub now: OffsetDateTime,
 }
 
-/// Stores a token. Earlier tokens of the same user and kind die, except those that undo a change of address: after a second change, the
-/// first address must still be able to take the account back.
+/// Stores a token. Earlier tokens of the same user and kind are invalidated, except those that undo a change of address: after a second
+/// change, the first address must still be able to take the account back.
 ///
 /// # Errors
 /// Returns an error if the query fails or the account doesn't exist.
 pub async fn create(tx: &mut Tx, new: &NewToken<'_>) -> Result<()> {
-    // One at a time for each user, so that two requests at once leave one token alive.
+    // One at a time for each user, so that two concurrent requests leave one valid token.
     account::hold(tx, new.user_id).await?;
     if new.kind != TokenKind::UndoEmail {
         revoke(&mut *tx, new.user_id, new.kind).await?;
@@ -107,7 +107,8 @@ pub struct TakenToken {
 }
 
 /// Uses a token and locks its account until the transaction ends. Returns `None` if it doesn't exist, is of another kind, was used, has expired
-/// or is dead. Later tokens of the same user and kind die, so that whoever had an address undone can't undo that.
+/// or was invalidated. Later tokens of the same user and kind are invalidated, so that a user whose change of address was undone can't revert
+/// that.
 ///
 /// # Errors
 /// Returns an error if a query fails.
@@ -167,7 +168,7 @@ pub enum CodeOutcome {
         /// How many more codes can be entered.
         left: u32,
     },
-    /// The user has no token with a code, or it was used, has expired or is dead.
+    /// The user has no token with a code, or it was used, has expired or was invalidated.
     Dead,
 }
 

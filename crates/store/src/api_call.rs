@@ -108,7 +108,7 @@ pub async fn save_answer(db: &Db, call: &NewApiCall, answer: &StoredAnswer) -> R
     Ok(())
 }
 
-/// Gives a claim up that has no complete answer, so that the request can be sent again.
+/// Deletes a claim that has no complete answer, so that the request can be sent again.
 ///
 /// # Errors
 /// Returns an error if the query fails. The claim is then taken over a minute after its turn.

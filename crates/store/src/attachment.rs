@@ -368,7 +368,7 @@ pub struct ExportedFile {
     pub created_at: OffsetDateTime,
 }
 
-/// Lists objects whose rows are gone, at most `limit`.
+/// Lists objects whose rows were deleted, at most `limit`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -377,7 +377,7 @@ pub async fn deleted_objects(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<
     Ok(keys.fetch_all(db).await?)
 }
 
-/// Forgets objects that were deleted from the store.
+/// Removes objects that were deleted from the store from the list.
 ///
 /// # Errors
 /// Returns an error if the query fails.

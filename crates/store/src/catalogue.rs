@@ -1,4 +1,4 @@
-//! Compares the models that are here with a price catalogue, and applies what an owner chose from it.
+//! Compares the models in the database with a price catalogue, and applies the changes that an owner has chosen.
 
 pub use domain::catalogue::Difference;
 
@@ -57,7 +57,7 @@ pub async fn differences(
     Ok(differing.collect())
 }
 
-/// A model that is here, with the prices in force.
+/// A model in the database, with the prices in force.
 struct Known {
     model: ModelName,
     provider: ProviderName,
@@ -65,7 +65,7 @@ struct Known {
     tiers: Vec<CatalogueTier>,
 }
 
-/// What was applied.
+/// The changes that were applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Prices that were added.

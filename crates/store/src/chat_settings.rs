@@ -1,4 +1,4 @@
-//! What users set for their conversations: instructions of an account, and the settings of a conversation.
+//! Users' settings for their conversations: instructions of an account, and the settings of a conversation.
 
 use crate::Result;
 use domain::{ChatSettings, ConversationId, TurnId, UserId};
@@ -12,7 +12,7 @@ macro_rules! from_row {
             instructions: $row.instructions,
             model: $row.model.map(domain::ModelName),
             effort: $row.effort,
-            // A length that this release doesn't know is left to the model.
+            // A length that this release doesn't support is left to the model.
             answer_length: $row.answer_length.and_then(|length| length.parse().ok()),
         }
     };
@@ -42,7 +42,7 @@ pub async fn set_instructions(db: impl PgExecutor<'_>, owner: UserId, instructio
 /// A conversation's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConversationSettings {
-    /// What its user has set.
+    /// The settings that its user has chosen.
     pub settings: ChatSettings,
     /// Whether it isn't listed and is erased a day after its last message.
     pub is_temporary: bool,
@@ -93,7 +93,7 @@ pub async fn set(
     Ok(done.rows_affected() == 1)
 }
 
-/// What a turn's prompt is built with.
+/// The instructions and settings of a turn's prompt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TurnSettings {
     /// The user's instructions for all of their conversations; may be empty.
@@ -102,8 +102,8 @@ pub struct TurnSettings {
     pub conversation: ChatSettings,
 }
 
-/// Loads what a turn's prompt is built with: for a conversation, or for the one of the turn `retry_of`, which is regenerated and may be
-/// imported.
+/// Loads the instructions and settings of a turn's prompt: those of a conversation, or of the conversation of the turn `retry_of`,
+/// which is regenerated and may be imported.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -133,7 +133,7 @@ pub async fn open(db: impl PgExecutor<'_>, owner: UserId, id: ConversationId) ->
     Ok(row.map(Row::conversation))
 }
 
-/// Gives a conversation the user's title, which no model replaces. Returns false if it doesn't exist or belongs to another user.
+/// Sets a conversation's title by the user, which no model replaces. Returns false if it doesn't exist or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -150,7 +150,7 @@ pub async fn rename(db: impl PgExecutor<'_>, owner: UserId, id: ConversationId, 
 }
 
 /// Replaces the first words of a conversation's first message by the title that a model wrote. Returns false if the user has renamed it, or
-/// it is gone.
+/// it no longer exists.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -116,7 +116,7 @@ pub enum Removed {
 /// # Errors
 /// Returns an error if a query fails or the account doesn't exist.
 pub async fn remove(tx: &mut Tx, owner: UserId, issuer: &str) -> Result<Removed> {
-    // One at a time for each user, so that two requests at once leave a way in.
+    // One at a time for each user, so that two concurrent requests don't remove the last two ways to sign in.
     let ways = account::lock_ways_in(tx, owner).await?;
     let of_issuer = sqlx::query_scalar!(
         r#"select count(*) as "identities!" from identity where user_id = $1 and issuer = $2"#,

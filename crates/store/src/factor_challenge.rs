@@ -1,4 +1,4 @@
-//! Passkey ceremonies that have begun. Each can be finished once, by whoever knows its id.
+//! Passkey ceremonies that have begun. Each can be finished once, with its secret id.
 
 use crate::Result;
 use domain::UserId;
@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// What a ceremony is for.
+/// The purpose of a ceremony.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ceremony {
     /// Adding a passkey.
@@ -31,11 +31,11 @@ impl Ceremony {
 pub struct NewChallenge<'a> {
     /// Hash of its id.
     pub challenge_hash: &'a [u8],
-    /// What it is for.
+    /// Its purpose.
     pub ceremony: Ceremony,
-    /// Its user; `None` while nobody is signed in.
+    /// Its user; `None` if the browser isn't signed in.
     pub user_id: Option<UserId>,
-    /// What the response is checked against.
+    /// The state that the response is checked against.
     pub state: &'a serde_json::Value,
     /// When it began.
     pub now: OffsetDateTime,

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// What an import has done.
+/// The result of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImportCounts {
     /// Conversations that were written.
@@ -22,7 +22,7 @@ pub struct ImportCounts {
 
 /// An import in its user's list.
 pub struct Import {
-    /// What it has done so far.
+    /// Its progress.
     pub counts: ImportCounts,
     /// Whether it is in progress.
     pub is_running: bool,
@@ -32,11 +32,11 @@ pub struct Import {
     pub created_at: OffsetDateTime,
 }
 
-/// Why an import ended whose server is gone.
+/// The error of an import whose server was stopped or crashed.
 const INTERRUPTED: &str =
     "The import was interrupted. What was imported until then is kept. Upload the file again to import the rest.";
 
-/// Starts a user's import. Returns false if another one is in progress. One whose server is gone is marked as failed.
+/// Starts a user's import. Returns false if another one is in progress. One whose server has crashed or was stopped is marked as failed.
 ///
 /// # Errors
 /// Returns an error if a query fails.
@@ -63,7 +63,7 @@ pub async fn start(db: &Db, owner: UserId, id: ImportId, lease: Duration, now: O
     Ok(done.rows_affected() == 1)
 }
 
-/// Stores what an import has done so far, and extends its lease.
+/// Stores the progress of an import, and extends its lease.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -118,7 +118,7 @@ pub async fn finish(
     Ok(())
 }
 
-/// Lists a user's latest imports, newest first. One whose server is gone is listed as failed.
+/// Lists a user's latest imports, newest first. One whose server has crashed or was stopped is listed as failed.
 ///
 /// # Errors
 /// Returns an error if the query fails.

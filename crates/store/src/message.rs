@@ -145,7 +145,7 @@ pub async fn store_html(
     Ok(())
 }
 
-/// What the page shows of a turn beside its events.
+/// Data of a turn that the page shows beside its events.
 pub struct TurnHead {
     /// The question.
     pub question_id: MessageId,

@@ -94,7 +94,7 @@ pub async fn create(db: &Db, owner: UserId, name: &str, settings: &ChatSettings,
     })
 }
 
-/// Changes a preset. Conversations that it was used for keep what they have.
+/// Changes a preset. Conversations that it was used for keep their settings.
 ///
 /// # Errors
 /// Returns an error if the query fails.

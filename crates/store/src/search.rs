@@ -35,7 +35,7 @@ pub struct FoundMessage {
     pub created_at: OffsetDateTime,
 }
 
-/// What a search has found.
+/// The results of a search.
 pub struct Found {
     /// Conversations by their titles: those that contain the text come first, then similar ones.
     pub titles: Vec<FoundTitle>,

@@ -1,4 +1,4 @@
-//! What happened to accounts. Users see their own as recent activity.
+//! Security events of accounts. Users see their own as recent activity.
 
 use crate::Result;
 use domain::{SecurityEvent, SecurityEventRow, UserId};

@@ -7,7 +7,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Stores a session of a browser in which nobody is signed in. Returns false if the token already exists.
+/// Stores a session of a browser that isn't signed in. Returns false if the token already exists.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -77,7 +77,7 @@ pub async fn begin(db: impl PgExecutor<'_>, new: &NewSession<'_>) -> Result<()> 
     Ok(())
 }
 
-/// Stores a session that waits for the second factor of a user until `expires_at`. It is nobody's session until then.
+/// Stores a session that waits for the second factor of a user until `expires_at`. Until then it counts as signed out.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -146,7 +146,7 @@ pub struct Rotation<'a> {
     pub token_hash: &'a [u8],
     /// Hash of the new token.
     pub new_hash: &'a [u8],
-    /// Whether the proof was of two factors. A session that was proved with two stays so.
+    /// Whether two factors were proved. Once true, it stays true for the session.
     pub is_two_factor: bool,
     /// When it expires if it isn't used. Its absolute limit stays.
     pub expires_at: OffsetDateTime,

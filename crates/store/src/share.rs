@@ -30,7 +30,7 @@ pub struct NewShare<'a> {
     pub expires_at: Option<OffsetDateTime>,
 }
 
-/// What became of a link to create.
+/// The result of creating a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateOutcome {
     /// It was created.

@@ -30,7 +30,7 @@ pub async fn load(db: impl PgExecutor<'_>, conversation: ConversationId) -> Resu
     Ok(row.map(|row| Summary { until: row.until_message_id.into(), text: row.body }))
 }
 
-/// Stores a conversation's summary in place of the one before. Does nothing if the conversation is gone.
+/// Stores a conversation's summary in place of the one before. Does nothing if the conversation no longer exists.
 ///
 /// # Errors
 /// Returns an error if the query fails.

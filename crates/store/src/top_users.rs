@@ -97,8 +97,8 @@ impl ReportRow {
 }
 
 /// Reads the rows of a page: a standard period from `usage_report`, a custom one from the sums of its days, refusals and payments. The part
-/// that isn't needed is planned but never executed. `lateral` looks up the few subjects of the page: the planner doesn't know the limit and
-/// would hash all of them.
+/// that isn't needed is planned but never executed. `lateral` looks up the few subjects of the page: the planner can't take the limit into
+/// account and would hash all of them.
 async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDateTime) -> Result<Vec<ReportRow>> {
     let (from, to) = filter.period.bounds(now);
     let rows = sqlx::query_as!(

@@ -1,5 +1,5 @@
-//! Authenticator apps (TOTP): one encrypted secret per user, whose codes are a second factor. Until the first code was entered, the secret is in
-//! the session that shows it.
+//! Authenticator apps (TOTP): one encrypted secret per user, whose codes are a second factor. Until the first code was entered, the secret is
+//! stored with the session that shows it.
 
 use crate::{Result, Tx};
 use domain::UserId;

@@ -214,8 +214,7 @@ pub struct DayModel {
     pub sums: Sums,
 }
 
-/// Returns a stored time zone, or UTC if Postgres doesn't know it: the names it knows differ between releases and distributions (field note
-/// 84).
+/// Returns a stored time zone, or UTC if Postgres doesn't have it: the names differ between releases and distributions (field note 84).
 ///
 /// # Errors
 /// Returns an error if the query fails for another reason.
@@ -240,7 +239,7 @@ pub async fn today(db: impl PgExecutor<'_>, zone: &str, now: OffsetDateTime) -> 
         .await?)
 }
 
-/// Returns the instant at which the current day began in a time zone, or the one in UTC if Postgres doesn't know the zone, as
+/// Returns the instant at which the current day began in a time zone, or the one in UTC if Postgres doesn't have the zone, as
 /// [`known_zone`] does.
 ///
 /// # Errors

@@ -51,11 +51,11 @@ fn shown(secret: &str) -> String {
     secret.chars().take(secret_prefix().len() + SHOWN_CHARS).collect()
 }
 
-/// What a user enters about a key.
+/// The fields of a key's form.
 pub(crate) struct KeyForm {
     /// The name as it was typed.
     pub name: String,
-    /// What the key may do.
+    /// The key's scope and caps.
     pub scope: KeyScope,
 }
 

@@ -99,7 +99,7 @@ pub(crate) enum Attempt<'a> {
     Demo,
 }
 
-/// What an attempt is counted under, and how many of it are allowed in 15 minutes.
+/// The key of a counter, and the number of attempts that it allows.
 type Counter = (String, u64);
 
 impl Attempt<'_> {
@@ -153,7 +153,7 @@ impl Attempt<'_> {
         self.own_counter(origin).map(|(key, _)| (key, limit))
     }
 
-    /// Returns how many attempts one address may make, whoever they are about. An address may be a whole office. `None` is not counted.
+    /// Returns how many attempts one address may make for all accounts together. An office may have one address. `None` is not counted.
     fn limit_per_address(self) -> Option<u64> {
         match self {
             Self::SignIn { is_known_browser: true, .. } | Self::SecondFactor { is_known_browser: true, .. } => None,
@@ -288,8 +288,8 @@ async fn count(tally: &mut Tally<'_>, origin: &str, attempt: Attempt<'_>) -> Res
     Ok(())
 }
 
-/// Forgets a user's guesses of the last 15 minutes after one was right. Attempts of other kinds stay counted, since a success is what they
-/// are limited for, and so do those of a day, and those of the address: otherwise an attacker could clear them by signing in to an account of
+/// Clears a user's guesses of the last 15 minutes after a right one. Attempts of other kinds stay counted, since a success is what they are
+/// limited for, and so do those of a day, and those of the address: otherwise an attacker could clear them by signing in to an account of
 /// their own.
 pub(crate) async fn clear_attempts(app: &AppState, origin: &str, attempt: Attempt<'_>) {
     let own = match attempt {

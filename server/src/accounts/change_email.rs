@@ -30,7 +30,7 @@ pub(crate) async fn request(
     }
     let field = PasswordField { name: "password", unchanged: "Your email address was not changed." };
     confirm::check(app, client, viewer, field, password).await?;
-    // Each request sends a mail to an address that may be a stranger's, or says that the address has an account.
+    // Each request sends a mail to an address that may be a stranger's, or reveals that the address has an account.
     attempts::count_attempt(app, &client.origin, Attempt::Resend { user_id: viewer.user_id }).await?;
     let owner = account::credentials(&app.db, new_email).await?;
     // The own address in other letters is a change too.
@@ -44,8 +44,8 @@ pub(crate) async fn request(
     Ok(tx.commit().await?)
 }
 
-/// Makes the address that a link was sent to the account's, and notifies both addresses. `is_own` says whether the browser is signed in to the
-/// account; if it isn't and no address of the account was verified before, nobody else stays in it.
+/// Makes the address that a link was sent to the account's, and notifies both addresses. `is_own` is whether the browser is signed in to the
+/// account. If it isn't and no address of the account was verified before, all sessions and added ways to sign in are removed.
 ///
 /// # Errors
 /// Returns a rejection if the address has another account by now.
@@ -72,16 +72,16 @@ pub(super) async fn finish(
     Ok(())
 }
 
-/// Gives an account its previous address back, by the link that was sent to it. Whoever changed the address may be signed in, knows the
-/// password and may have added ways to sign in, so all sessions end, the password no longer works, and identities, passkeys, an authenticator
-/// app and recovery codes that were added since are removed. Older ones stay: they are the owner's.
+/// Gives an account its previous address back, by the link that was sent to it. The user who changed the address may be signed in, may know
+/// the password and may have added ways to sign in, so all sessions end, the password no longer works, and identities, passkeys, an
+/// authenticator app and recovery codes that were added since are removed. Older ones are kept, because they are the owner's.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work, or the address has another account by now.
 pub(crate) async fn undo(app: &AppState, client: &ClientInfo, token: &str) -> Result<(), Rejection> {
     let (hash, now) = (links::hash(token)?, AppState::now());
     account_token::peek(&app.db, TokenKind::UndoEmail, &hash, now).await?.ok_or_else(links::dead)?;
-    // Of a password that nobody knows.
+    // The hash of a random password.
     let password_hash = app.passwords.hash(hex::encode(rand::random::<[u8; 32]>()).into()).await?;
     let mut tx = store::begin(&app.db).await?;
     let found = account_token::take(&mut tx, TokenKind::UndoEmail, &hash, now).await?;

@@ -1,5 +1,4 @@
-//! Changes of the password: by its user, who knows the current one, or by a link that was sent to the account's address. Both end all other
-//! sessions.
+//! Changes of the password: with the current password, or by a link that was sent to the account's address. Both end all other sessions.
 
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
@@ -113,7 +112,7 @@ async fn send_link(app: &AppState, client: &ClientInfo, email: &str) -> anyhow::
 }
 
 /// Sets a new password by a link, and signs in; a user with an authenticator app enters its code next. The link also verifies the address
-/// that it was sent to. If it is the account's first proof, nobody else stays in it.
+/// that it was sent to. If it is the account's first proof, all other sessions and ways to sign in are removed.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work or the password can't be used.
@@ -143,7 +142,7 @@ pub(crate) async fn reset(
     set(&mut tx, user_id, &email, &hash, &[]).await?;
     tx.commit().await?;
     activity::record(app, Some(user_id), SecurityEvent::PasswordChanged, client).await;
-    // What was guessed before doesn't slow down its owner.
+    // Earlier wrong guesses don't delay the owner.
     let attempt = Attempt::SignIn { subject: &subject, is_known_browser: true };
     attempts::clear_attempts(app, &client.origin, attempt).await;
     let user = account::credentials_of(&app.db, user_id).await?.ok_or_else(links::dead)?;
@@ -154,8 +153,8 @@ pub(crate) async fn reset(
     sign_in::complete(app, session, client, &user, Proof::Mail).await
 }
 
-/// Writes a new password, ends what somebody who knew the earlier one began, which are a change of address and all sessions except the one with
-/// the token of this hash, if any, and queues the mail about it.
+/// Writes a new password and queues the mail about it. Ends a pending change of address and all sessions except the one with the token of this
+/// hash, if any, because they may have been begun with a stolen password.
 async fn set(tx: &mut Tx, user_id: UserId, email: &str, hash: &str, kept: &[u8]) -> anyhow::Result<()> {
     let now = AppState::now();
     account_token::revoke(&mut *tx, user_id, TokenKind::ChangeEmail).await?;

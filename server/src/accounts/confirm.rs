@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub(crate) struct PasswordField {
     /// Its name. A missing or wrong password rejects it.
     pub name: &'static str,
-    /// The sentence that says what then wasn't done.
+    /// The sentence about the change that wasn't made.
     pub unchanged: &'static str,
 }
 

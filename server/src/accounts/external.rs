@@ -15,7 +15,7 @@ use store::account::{self, Created, Credentials, NewAccount};
 use store::external_identity::{self, NewIdentity};
 use tower_sessions::Session;
 
-/// What a sign-in with another service led to.
+/// The result of a sign-in with another service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The user is signed in.
@@ -80,7 +80,7 @@ fn usable_address(identity: &ExternalIdentity) -> Result<String, Rejection> {
     };
     match email::check_new(&address) {
         Ok(()) => Ok(address),
-        Err(_) => Err(Rejection::invalid("", format!("The email address that {label} has of you can't be used here."))),
+        Err(_) => Err(Rejection::invalid("", format!("The email address of your {label} account can't be used here."))),
     }
 }
 
@@ -93,8 +93,8 @@ async fn exists(session: &Session, user: &Credentials, identity: &ExternalIdenti
     Ok(Outcome::Exists { is_kept: identity.is_email_verified })
 }
 
-/// Creates an account without a password. Its address counts as verified only if the service says so. Returns `None` if the address or the
-/// identity has an account by now.
+/// Creates an account without a password. Its address counts as verified only if the service reports it as verified. Returns `None` if the
+/// address or the identity has an account by now.
 async fn create(
     app: &AppState,
     client: &ClientInfo,

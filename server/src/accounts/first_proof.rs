@@ -1,12 +1,12 @@
-//! The first proof of an account's address. Until then anyone may have created the account, so whoever proves the address without being signed
-//! in to the account takes it over from whoever is: nothing that was added to it stays.
+//! The first proof of an account's address. Until then anyone may have created the account. A user who proves the address without being signed
+//! in to the account takes it over, so everything that was added to it before is removed.
 
 use domain::UserId;
 use store::Tx;
 use store::account_token::{self, TokenKind};
 
-/// Removes what whoever created the account may come back with: identities, passkeys, the authenticator app, all sessions, and a change of
-/// address that waits for its link. The password stays; a reset replaces it.
+/// Removes everything with which the creator of the account could sign in again: identities, passkeys, the authenticator app, all
+/// sessions, and a change of address that waits for its link. The password stays; a reset replaces it.
 ///
 /// # Errors
 /// Returns an error if a query fails.

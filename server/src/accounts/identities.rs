@@ -105,9 +105,9 @@ pub(super) async fn owner(app: &AppState, identity: &ExternalIdentity) -> store:
     external_identity::use_identity(&app.db, issuer, subject, email.as_deref(), AppState::now()).await
 }
 
-/// Checks that an identity proves again who the viewer is: it is connected to their account, and its service says that they have just signed
-/// in there (`is_fresh`). A service that doesn't say, in which the browser may have been signed in for weeks, is enough only for users who
-/// have no proof here.
+/// Checks that an identity proves again who the viewer is: it must be connected to their account, and its service must report that they have
+/// just signed in there (`is_fresh`). A service that doesn't report it, where the browser may have been signed in for weeks, is accepted
+/// only for users who have no other proof of identity here.
 ///
 /// # Errors
 /// Returns a rejection if it isn't connected, or isn't enough.
@@ -124,7 +124,7 @@ pub(crate) async fn confirm(
     if is_fresh || !account::ways(&app.db, viewer.user_id).await?.has_proof() {
         return Ok(());
     }
-    let message = format!("{label} doesn't say whether you have just signed in there. Continue in another way.");
+    let message = format!("{label} doesn't confirm that you have just signed in there. Continue in another way.");
     Err(Rejection::invalid("", message))
 }
 
@@ -168,7 +168,7 @@ pub(super) async fn keep(session: &Session, user_id: UserId, identity: &External
     Ok(())
 }
 
-/// Connects the identity that waits for the sign-in of this user, if there is one. Another user's is forgotten. Called whenever a user has
+/// Connects the identity that waits for the sign-in of this user, if there is one. Another user's is discarded. Called whenever a user has
 /// signed in.
 ///
 /// # Errors

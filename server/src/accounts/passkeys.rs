@@ -303,7 +303,7 @@ fn refused(error: &WebauthnError) -> Rejection {
 }
 
 fn unknown() -> Rejection {
-    Rejection::invalid("", "This passkey isn't known here. It may have been removed. Sign in another way.")
+    Rejection::invalid("", "This passkey isn't registered here. It may have been removed. Sign in another way.")
 }
 
 /// Returns the name of a passkey in mails.

@@ -82,7 +82,7 @@ impl Passwords {
         has_room
     }
 
-    /// Takes a place in the queue before anything else is done for a request, so that no query is made in vain.
+    /// Takes a place in the queue before anything else is done for a request, so that a refused one costs no query.
     ///
     /// # Errors
     /// Returns an error if too many passwords are waiting.

@@ -1,4 +1,4 @@
-//! What a new password must be like: NIST SP 800-63B asks for length and a list of common passwords instead of kinds of characters.
+//! Rules for new passwords. NIST SP 800-63B requires a length and a list of common passwords instead of kinds of characters.
 
 use domain::brand;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -15,7 +15,7 @@ const PADDING: usize = 6;
 /// Length below which a repeated part is easy to guess.
 const SHORT: usize = 5;
 
-/// The most common passwords, in lower case. `common_passwords.license.txt` says where they are from.
+/// The most common passwords, in lower case. `common_passwords.license.txt` has their source.
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
 /// Checks a new password of the account with this address, and returns an error message if it can't be used.

@@ -35,7 +35,7 @@ pub(crate) async fn set_name(app: &AppState, viewer: &Viewer, name: &str) -> Res
 /// Sets the time zone that a user chose. "UTC" means that none was chosen, so UTC itself is stored as "Etc/UTC".
 ///
 /// # Errors
-/// Returns a rejection if Postgres knows the zone by none of its names.
+/// Returns a rejection if Postgres has the zone under none of its names.
 pub(crate) async fn set_time_zone(app: &AppState, viewer: &Viewer, zone: &str) -> Result<(), Rejection> {
     let zone = zone.trim();
     if !time_zone::is_name(zone) {
@@ -46,13 +46,13 @@ pub(crate) async fn set_time_zone(app: &AppState, viewer: &Viewer, zone: &str) -
         true => Ok(()),
         false => {
             let message =
-                "This server doesn't know this time zone, so nothing was changed. Choose another one, or UTC.";
+                "This server doesn't support this time zone, so nothing was changed. Choose another one, or UTC.";
             Err(Rejection::invalid("zone", message))
         }
     }
 }
 
-/// Sets the time zone of the user's browser. One that Postgres doesn't know counts as UTC, which the usage page names.
+/// Sets the time zone of the user's browser. One that Postgres doesn't have counts as UTC, which the usage page shows.
 ///
 /// # Errors
 /// Returns a rejection if the text isn't a time zone's name.
@@ -66,7 +66,7 @@ pub(crate) async fn set_browser_time_zone(app: &AppState, viewer: &Viewer, zone:
     Ok(())
 }
 
-/// Stores a zone under the first of its names that Postgres knows. Returns false if it knows none.
+/// Stores a zone under the first of its names that Postgres has. Returns false if it has none.
 async fn store_time_zone(app: &AppState, viewer: &Viewer, zone: &str) -> store::Result<bool> {
     for name in time_zone::names(zone) {
         if store::account::set_time_zone(&app.db, viewer.user_id, name).await? {

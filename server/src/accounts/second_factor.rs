@@ -13,7 +13,7 @@ use store::{known_browser, security_event};
 use time::Duration;
 use tower_sessions::Session;
 
-/// Number of wrong codes in a day from which on the user is told.
+/// Number of wrong codes in a day after which the user is notified.
 const ANNOUNCED: i64 = 5;
 
 /// Returns the user whose second factor this session waits for.
@@ -58,8 +58,8 @@ pub(crate) async fn check(app: &AppState, client: &ClientInfo, user_id: UserId, 
     Err(Rejection::invalid("code", "This code is wrong or was used before. Enter the next one."))
 }
 
-/// Queues a mail to a user for whom several wrong codes were entered in a day, at most one a day: whoever enters them knows the password, or
-/// has another first factor.
+/// Queues a mail to a user for whom several wrong codes were entered in a day, at most one a day. They were entered by someone who has the
+/// password or another first factor.
 async fn announce_wrong_codes(app: &AppState, user_id: UserId) -> Result<(), Failure> {
     let now = AppState::now();
     let since = now - Duration::DAY;

@@ -1,5 +1,5 @@
 //! Session store of tower-sessions in Postgres, built on `store::session`. The cookie contains the token, the table only a hash of it.
-//! The table's row decides whose session it is and when it expires; the cookie lives as long as the longest session.
+//! The table's row determines the user and the expiry of a session; the cookie's lifetime is that of the longest session.
 //!
 //! Whatever a proof of identity changes is one transaction: it begins the session's row or continues it under a new token, and only once it is
 //! committed, the browser gets that token ([`NewToken`]). A session that ended while its request was under way therefore stays ended.
@@ -113,7 +113,7 @@ impl NewToken {
         store::session::begin(tx, &new).await
     }
 
-    /// Begins a session that waits for the second factor of a user. Until then it is nobody's: every route treats it as signed out.
+    /// Begins a session that waits for the second factor of a user. Until then every route treats it as signed out.
     ///
     /// # Errors
     /// Returns an error if the query fails.

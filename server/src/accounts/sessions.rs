@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use domain::{Problem, SecurityEvent, Viewer};
 use uuid::Uuid;
 
-/// Ends one of the viewer's sessions. It is dead on every server with its next request, and its streams end within a second.
+/// Ends one of the viewer's sessions. Every server refuses its next request, and its streams end within a second.
 ///
 /// # Errors
 /// Returns a not-found problem if the viewer has no such session.

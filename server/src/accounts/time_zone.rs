@@ -1,4 +1,4 @@
-//! Names of time zones. Distributions remove old names of zones and are slow to add new ones, so Postgres may not know the name that a
+//! Names of time zones. Distributions remove old names of zones and are slow to add new ones, so Postgres may not have the name that a
 //! browser sends (field note 84).
 
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ pub(crate) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c))
 }
 
-/// Returns the names under which Postgres may know a zone: the given one, its current one, and old ones.
+/// Returns the names under which Postgres may have a zone: the given one, its current one, and old ones.
 pub(crate) fn names(zone: &str) -> Vec<&str> {
     let current = LINKS.iter().find(|(old, _)| *old == zone).map_or(zone, |(_, current)| *current);
     let old = LINKS.iter().filter(|(_, name)| *name == current).map(|(old, _)| *old);
@@ -27,7 +27,7 @@ pub(crate) fn names(zone: &str) -> Vec<&str> {
 mod tests {
     use super::*;
 
-    /// Field note 84: Postgres images without old names know only `Asia/Kolkata`, and old ones only `Europe/Kiev`.
+    /// Field note 84: Postgres images without old names have only `Asia/Kolkata`, and old ones only `Europe/Kiev`.
     #[test]
     fn zones_are_found_by_their_old_and_new_names() {
         assert_eq!(names("Asia/Calcutta")[..2], ["Asia/Calcutta", "Asia/Kolkata"]);

@@ -25,8 +25,8 @@ const UNCONFIRMED: Duration = Duration::hours(1);
 /// Name of the factor in mails.
 const FACTOR: &str = "An authenticator app";
 
-/// Returns what the viewer's authenticator app must be given. `None` if they have one already. The secret belongs to this session: whoever
-/// opens the page in another one gets another secret.
+/// Returns the secret for the viewer's authenticator app, as a text and a QR code. `None` if they have an app already. The secret belongs
+/// to this session; another session gets another secret.
 ///
 /// # Errors
 /// Returns a 401 problem if the session has ended, and a failure if `SECRET_KEY` was changed meanwhile.

@@ -47,7 +47,7 @@ pub(crate) async fn resend(
 }
 
 /// Verifies the address that a link was sent to: the account's, or a new one that becomes the account's. If it is the account's first proof
-/// and the browser isn't signed in to the account, nobody else stays in it.
+/// and the browser isn't signed in to the account, all sessions and added ways to sign in are removed.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work, or the new address has an account by now.
@@ -112,7 +112,7 @@ fn wrong_code(left: u32) -> String {
 }
 
 /// Marks the address that a token was sent to as verified, if it is still the account's. From then on its subject is the address's.
-/// `is_own` says whether the browser is signed in to the account.
+/// `is_own` is whether the browser is signed in to the account.
 async fn mark(app: &AppState, mut tx: Tx, taken: &TakenToken, is_own: bool) -> Result<(), Rejection> {
     let (subject, now) = (app.subject(&taken.email)?, AppState::now());
     let verified = store::account::mark_verified(&mut tx, taken.user_id, &taken.email, &subject, now).await?;

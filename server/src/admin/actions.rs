@@ -177,7 +177,7 @@ pub(crate) struct CallSettings {
 }
 
 impl CallSettings {
-    /// Sets what was submitted.
+    /// Sets the submitted values.
     fn apply(self, rules: &mut ModelRules) {
         rules.output_limit = self.output_limit.unwrap_or(rules.output_limit);
         rules.first_byte_timeout_ms = self.first_byte_timeout_ms.unwrap_or(rules.first_byte_timeout_ms);
@@ -247,7 +247,7 @@ pub(crate) async fn reconcile(app: &AppState, admin: UserId) -> Result<(), Failu
     note(app, admin, "reconcile", "stripe").await
 }
 
-/// What is made due again.
+/// The dead letters that are made due again.
 pub(crate) enum Replay {
     /// All failed jobs.
     Jobs,

@@ -30,7 +30,8 @@ const MIN_DAY_COST: Picos = Picos(1_000_000_000_000);
 /// Hysteresis: an alert is resolved once its value is this many percentage points below its threshold.
 const SLACK_PERCENT: u8 = 5;
 /// Kinds of the alerts about open circuits, about providers that reject our account, about sign-ups that the hourly cap refused, and about
-/// proxies that aren't trusted. Each server sees only its own calls and requests, so these alerts are resolved by not being seen for `UNSEEN`.
+/// proxies that aren't trusted. Each server sees only its own calls and requests, so these alerts are resolved once no server has seen their
+/// cause for `UNSEEN`.
 const CIRCUIT: &str = "circuit";
 const PROVIDER_ACCOUNT: &str = "provider_account";
 const SIGN_UP_CAP: &str = "sign_up_cap";
@@ -207,7 +208,7 @@ fn open_circuits(app: &AppState) -> Vec<Cause> {
 /// Returns the providers that reject our account, until a call of this server works (field notes 58 and 59).
 fn rejected_accounts(app: &AppState) -> Vec<Cause> {
     let cause = |(provider, reason): (String, &str)| {
-        let message = format!("{provider} {reason}. Its models are out of service until you act.");
+        let message = format!("{provider} {reason}. Its models are unavailable until you fix this.");
         Cause { about: provider, message }
     };
     app.providers.account_problems().into_iter().map(cause).collect()
@@ -252,7 +253,7 @@ async fn ending_models(app: &AppState, now: OffsetDateTime) -> anyhow::Result<Ve
     Ok(models.into_iter().filter_map(cause).collect())
 }
 
-/// Returns the API keys that the loop breaker refuses, or did in the last hour: a program that goes on after each refusal is one alert.
+/// Returns the API keys that the loop breaker refuses, or did in the last hour: a program that continues after each refusal causes one alert.
 async fn looping_keys(app: &AppState, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
     let cause = |key: TrippedKey| Cause {
         message: format!(

@@ -15,7 +15,7 @@ use store::{account, checkout, plan, subscription};
 const BACK: &str = "/billing/return";
 const BOUGHT: &str = "/billing/return?bought=yes";
 
-/// Syncs a user's customers from Stripe, if it is connected. A failure is logged: the event will bring the change later.
+/// Syncs a user's customers from Stripe, if it is connected. A failure is logged: Stripe's event will sync the change later.
 pub(crate) async fn sync_viewer(app: &AppState, viewer: &Viewer) {
     if let Ok(billing) = app.billing()
         && let Err(error) = fetch(app, billing, viewer).await

@@ -13,11 +13,11 @@ use std::time::Duration;
 use store::stripe_event::{self, NewEvent};
 use store::{Tx, checkout};
 
-/// Attempts after which an event becomes a dead letter. There are more, over several days, while Stripe can't be reached.
+/// Attempts after which an event becomes a dead letter. While Stripe can't be reached there are more, over several days.
 const TRIES: i32 = 14;
 const TRIES_UNREACHABLE: i32 = 100;
 
-/// Verifies and stores an event. The inner error says why the event was rejected.
+/// Verifies and stores an event. The inner error is the reason for which the event was rejected.
 ///
 /// # Errors
 /// Returns a failure if Stripe isn't connected or the event can't be stored.

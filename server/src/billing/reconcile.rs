@@ -48,7 +48,7 @@ pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Resu
                     differs(&fetched.customer_id, &fetched.id, what);
                 }
             }
-            // A subscription that has ended on both sides is equal. One that is live at Stripe and unknown or ended here isn't.
+            // A subscription that has ended on both sides is equal. One that is live at Stripe and unknown or ended here is different.
             None if fetched.status.is_live() => {
                 let what = format!("{} at Stripe, unknown or ended here", fetched.status.as_str());
                 differs(&fetched.customer_id, &fetched.id, what);

@@ -260,7 +260,7 @@ pub(crate) async fn name(tx: &mut Tx, id: &PlanId) -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
-    /// The notice never promises a price that discounts or taxes change.
+    /// The notice never states a price that discounts or taxes change.
     #[test]
     fn trial_notice_states_the_price_before_discounts_and_taxes() {
         let now = OffsetDateTime::UNIX_EPOCH;

@@ -229,7 +229,7 @@ pub(super) async fn write_test(
     let usage = &probe.usage;
     let source = match probe.source {
         UsageSource::Exact => "reported by the provider",
-        UsageSource::Estimated => "estimated: the provider reported none that adds up",
+        UsageSource::Estimated => "estimated: the provider reported no consistent numbers",
     };
     let cost = probe.cost.map_or_else(|| "unknown: no price in force".to_owned(), |cost| format!("${}", cost.exact()));
     writeln!(out, "{} at {} answers.", model.name, model.provider.name)?;

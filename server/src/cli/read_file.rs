@@ -1,4 +1,4 @@
-//! `read-file`: the process that reads one file, started by `files/reader.rs`. It limits itself before anything of the file is read.
+//! `read-file`: the process that reads one file, started by `files/reader.rs`. It sets its own limits before any part of the file is read.
 
 use domain::attachment::MAX_FILE_BYTES;
 use files::protocol;
@@ -11,7 +11,7 @@ const MEMORY: u64 = 400 << 20;
 #[cfg(unix)]
 const SECONDS: u64 = 20;
 
-/// Reads a file from the standard input and writes what it is to the standard output. Without `is_limited`, sets the limits and starts again,
+/// Reads a file from the standard input and writes the result to the standard output. Without `is_limited`, sets the limits and starts again,
 /// so that they apply to the allocator too, which reserves memory before it can be limited.
 ///
 /// # Errors

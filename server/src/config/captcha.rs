@@ -46,7 +46,7 @@ pub struct Captcha {
     pub provider: CaptchaProvider,
     /// Public key of the site.
     pub site_key: String,
-    /// Secret with which the server asks the provider.
+    /// Secret that the server sends to the provider.
     pub secret_key: SecretString,
     /// URL at which the provider verifies what its widget returns.
     pub verify_url: String,

@@ -17,7 +17,7 @@ pub struct IdentityProvider {
     pub id: String,
     /// Its name on buttons.
     pub label: String,
-    /// The protocol that it speaks, and where.
+    /// Its protocol and its address.
     pub protocol: IdentityProtocol,
     /// The id under which the app is registered with it.
     pub client_id: String,
@@ -25,7 +25,7 @@ pub struct IdentityProvider {
     pub client_secret: SecretString,
 }
 
-/// A protocol that an identity provider speaks.
+/// The protocol of an identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityProtocol {
     /// [OpenID Connect](https://openid.net/specs/openid-connect-core-1_0.html).

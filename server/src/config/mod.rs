@@ -23,7 +23,7 @@ use domain::{Picos, brand};
 use secrecy::SecretString;
 use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-/// Default of `GLOBAL_DAILY_SPEND_USD`: $25. High enough to try the app, low enough to survive its abuse.
+/// Default of `GLOBAL_DAILY_SPEND_USD`: $25. Enough to try the app, and low enough to bound the cost of abuse.
 const DAILY_SPEND: Picos = Picos(25_000_000_000_000);
 /// Default of `DEMO_DAILY_SPEND_USD`: $1.
 const DEMO_DAILY_SPEND: Picos = Picos(1_000_000_000_000);
@@ -35,7 +35,7 @@ const API_REQUESTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("more th
 pub struct Config {
     /// Public base URL of the app. Determines the session cookie's name and whether `ADMIN_EMAILS` applies.
     pub public_url: String,
-    /// Key of the subject hashes. Changing it detaches all users from their meters and their usage history.
+    /// Key of the subject hashes. If it changes, users no longer have their meters and usage history.
     pub secret_key: [u8; 32],
     /// Directory of the built site.
     pub site_root: PathBuf,
@@ -72,7 +72,7 @@ pub struct Config {
     pub smtp_url: Option<SecretString>,
     /// Timeouts for provider calls.
     pub provider_timeouts: ::providers::Timeouts,
-    /// Maximum time for which a stopped call is read on to learn what it used. No variable sets it.
+    /// Maximum time for which a stopped call is read on until its usage arrives. No variable sets it.
     pub drain_timeout: Duration,
     /// Where attached files are stored; `None` stores them in Postgres.
     pub object_store: Option<ObjectStoreUrl>,

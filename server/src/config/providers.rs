@@ -9,7 +9,7 @@ use std::time::Duration;
 pub enum Titles {
     /// The cheapest model that the user's plan allows, after the first response.
     Model,
-    /// Nobody: a title is the first words of the first message.
+    /// No model: a title is the first words of the first message.
     Text,
 }
 

@@ -28,7 +28,7 @@ impl Variables {
         self.values.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
-    /// Returns whether a variable is set to an empty value, which turns off what has a default otherwise.
+    /// Returns whether a variable is set to an empty value, which turns off a setting that has a default.
     pub(super) fn is_blank(&self, name: &str) -> bool {
         self.values.get(name).is_some_and(String::is_empty)
     }

@@ -25,7 +25,8 @@ pub(super) fn values(config: &Config) -> Vec<Value> {
     ]
 }
 
-/// Replaces the placeholders of a text. A line with a value that is empty is left out, so that data which an owner doesn't have leaves no gap.
+/// Replaces the placeholders of a text. A line with a value that is empty is left out, so that missing data, such as a VAT number, leaves no
+/// gap.
 ///
 /// # Errors
 /// Returns an error that names the placeholder if it has no value, or isn't closed on its line.

@@ -1,4 +1,4 @@
-//! The texts that the site's owner writes: the Markdown files in `content/`. They are part of the program, and rendered once when it starts.
+//! The texts of the site: the Markdown files in `content/`. They are part of the program, and rendered once when it starts.
 
 mod fill;
 mod parse;
@@ -88,7 +88,7 @@ impl Content {
     }
 }
 
-/// Renders the texts of a folder: by date, the latest first, or by their order. A folder that isn't there has none.
+/// Renders the texts of a folder: by date, the latest first, or by their order. A missing folder has none.
 fn load_folder(part: &Part, values: &[Value]) -> anyhow::Result<Arc<[Arc<Entry>]>> {
     let Part { index, separator, .. } = part;
     let files = FILES.get_dir(index.trim_start_matches('/')).map(Dir::files).into_iter().flatten();

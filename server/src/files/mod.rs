@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 /// memory.
 const UPLOADS: usize = 256;
 const UPLOADS_PER_USER: u64 = 64;
-/// Maximum number of files that are read and stored at once. Each is in memory once.
+/// Maximum number of files that are read and stored at once. Each is held in memory once.
 const READINGS: usize = 2;
 /// Pause after which an upload looks again whether another file of its user is still being read.
 const POLL: Duration = Duration::from_millis(20);
@@ -105,7 +105,7 @@ impl Files {
         Ok(pieces.boxed())
     }
 
-    /// Deletes objects whose rows are gone. Those that can't be deleted are tried again the next time.
+    /// Deletes objects whose rows were deleted. Objects that can't be deleted are tried again the next time.
     ///
     /// # Errors
     /// Returns an error if a query or the store fails.

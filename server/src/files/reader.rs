@@ -1,5 +1,5 @@
-//! Reads a file in a process of its own, which has a limit of memory and time and nothing of this server's: no environment, no connections.
-//! A file that makes it fail affects nothing else. `cli/read_file.rs` is what it runs.
+//! Reads a file in a separate process, which has limits on memory and time, and neither this server's environment nor its connections. A
+//! file that makes it fail affects nothing else. The process runs `cli/read_file.rs`.
 
 use anyhow::Context as _;
 use files::{Reading, Refused, protocol};

@@ -22,7 +22,7 @@ use store::attachment::{NewAttachment, StorageUse, Stored};
 /// Maximum number of bytes of a refused file that are read and dropped, so that the client sees why.
 const MAX_DISCARDED: u64 = 2 * MAX_FILE_BYTES;
 
-/// What a client says about a file that it uploads.
+/// The name and media type that a client sends with an upload.
 pub(crate) struct Upload {
     /// The file's name.
     pub name: String,
@@ -47,7 +47,7 @@ pub(crate) struct Uploaded {
 /// Receives, reads and stores a file.
 ///
 /// # Errors
-/// Returns a problem that says why the file isn't accepted.
+/// Returns a problem with the reason if the file isn't accepted.
 pub(crate) async fn upload<E>(
     app: &AppState,
     viewer: &Viewer,
@@ -103,7 +103,7 @@ pub(crate) async fn upload<E>(
     })
 }
 
-/// Refuses an upload before anything of it is received. What a file takes of the storage is known only once it is read.
+/// Refuses an upload before anything of it is received. The size that counts toward the storage is known only once the file is read.
 async fn check(app: &AppState, viewer: &Viewer, announced: Option<u64>) -> Result<(), Failure> {
     if viewer.is_paused {
         return Err(Problem::paused().into());

@@ -28,7 +28,7 @@ pub(crate) async fn reject(
     match rejection {
         Rejection::Invalid(errors) => pages::form_again(app, request, FailedForm { values, errors }).await,
         Rejection::Refused(failure) => {
-            // The session has ended since the request began, so the page shows nothing of its user.
+            // The session has ended since the request began, so the page is rendered as for a visitor.
             if failure.0.kind == ProblemKind::SignInRequired {
                 request.extensions_mut().insert(CurrentUser(None));
             }

@@ -1,4 +1,4 @@
-//! The import of prices: compares a catalogue that the owner brings with the models that are here, and applies what they choose.
+//! The import of prices: compares an uploaded catalogue with the models in the database, and applies the changes that the admin has chosen.
 
 use crate::AppState;
 use crate::failure::Failure;
@@ -50,7 +50,7 @@ async fn read(request: Request) -> Option<String> {
     Some(String::new())
 }
 
-/// `POST /admin/models/import`: compares a catalogue with the models that are here and shows the differences. Changes nothing.
+/// `POST /admin/models/import`: compares a catalogue with the models in the database and shows the differences. Changes nothing.
 pub(crate) async fn compare(
     State(app): State<AppState>,
     SignedIn(_): SignedIn,

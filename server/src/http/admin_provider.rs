@@ -68,7 +68,7 @@ impl ProviderForm {
         ]
     }
 
-    /// Parses the provider. `is_known` tells whether one of its name exists.
+    /// Parses the provider. `is_known` is whether one of its name exists.
     ///
     /// # Errors
     /// Returns an error for each invalid field.

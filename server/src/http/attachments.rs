@@ -16,7 +16,7 @@ use serde::Deserialize;
 /// What nothing in a served file may do: run, load, or be framed.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'");
 
-/// What a client says about a file.
+/// The query of an upload.
 #[derive(Deserialize)]
 pub(crate) struct FileName {
     name: String,

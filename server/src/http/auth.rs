@@ -21,7 +21,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use tower_sessions::Session;
 
-/// Where a visitor is led who asked for no page.
+/// The page to which a sign-in leads if none was requested.
 pub(crate) const HOME: &str = "/chat";
 
 /// The fields of the sign-up form. Other fields of the body are ignored (field note 41).
@@ -49,7 +49,7 @@ struct SignInForm {
     next: String,
 }
 
-/// The form that asks for the password again, or for a code of the authenticator app. Passkeys and other services have routes of their own.
+/// The form in which the password is entered again, or a code of the authenticator app. Passkeys and other services have routes of their own.
 #[derive(Deserialize)]
 struct ConfirmForm {
     #[serde(default)]
@@ -62,7 +62,7 @@ struct ConfirmForm {
     factor: String,
 }
 
-/// `GET /sign-up` and `GET /sign-in`: the form. A user who is signed in is led to where it leads.
+/// `GET /sign-up` and `GET /sign-in`: the form. A signed-in user is redirected to the page that follows a sign-in.
 pub(crate) async fn form_page(
     State(app): State<AppState>,
     CurrentUser(viewer): CurrentUser,
@@ -171,7 +171,7 @@ pub(crate) async fn sign_out(
     Ok(signed_out())
 }
 
-/// Leads a user home whose session has ended. Drafts stored in the tab must not be shown to the next user.
+/// Redirects a user whose session has ended to the landing page. Drafts stored in the tab must not be shown to the next user.
 pub(crate) fn signed_out() -> Response {
     ([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response()
 }

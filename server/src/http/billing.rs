@@ -81,7 +81,7 @@ pub(crate) async fn portal(
     Ok(redirect(&app, request, url).await)
 }
 
-/// `GET /billing/return`: syncs the user's customers, so that the next page shows the change. If Stripe is slow, its event brings the
+/// `GET /billing/return`: syncs the user's customers, so that the next page shows the change. If Stripe is slow, its event syncs the
 /// change later.
 pub(crate) async fn handle_return(
     State(app): State<AppState>,

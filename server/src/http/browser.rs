@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 const MAX_AGE_S: u32 = 365 * 24 * 60 * 60;
 /// Name of the cookie with the theme that a visitor has chosen.
 pub(crate) const THEME_COOKIE: &str = "theme";
-/// Name of the cookie that says that a visitor has hidden the chat's sidebar, and its value.
+/// Name and value of the cookie that is set while a visitor has hidden the chat's sidebar.
 pub(crate) const SIDEBAR_COOKIE: &str = "sidebar";
 pub(crate) const HIDDEN: &str = "hidden";
 /// Maximum length of a stored User-Agent in characters.
@@ -43,7 +43,7 @@ pub(crate) fn client_info(app: &AppState, request: &Request) -> Result<ClientInf
     })
 }
 
-/// Gives the client a browser cookie, or keeps the one it has for another year. Returns the header for the response.
+/// Creates a browser cookie, or renews the client's for another year. Returns the header for the response.
 pub(crate) fn remember(app: &AppState, request: &Request, client: &mut ClientInfo) -> Option<HeaderValue> {
     let name = name(app);
     let known = cookie(request.headers(), name).filter(|_| client.browser.is_some());

@@ -35,7 +35,7 @@ pub(super) fn busy_form(app: &AppState, request: &Request) -> Option<BusyForm> {
     is_refused.then(|| BusyForm { path, theme: theme(request.headers()) })
 }
 
-/// Responds with 503 and a page that says when to try again.
+/// Responds with 503 and a page with the time to try again.
 pub(super) async fn refuse(app: &AppState, form: BusyForm) -> Response {
     let (now, kept) = (Instant::now(), &app.protection.busy_pages);
     let page = match kept.get(form.path, form.theme, now) {
@@ -60,7 +60,7 @@ fn problem() -> Problem {
     Problem { message: BUSY.to_owned(), ..Problem::overloaded() }
 }
 
-/// Renders the page for a request that has nothing but its path and theme.
+/// Renders the page from a request's path and theme only.
 async fn render(app: &AppState, form: BusyForm) -> Result<RenderedPage, Failure> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = Uri::from_static(form.path);

@@ -1,4 +1,4 @@
-//! HTTP handlers of chat: send, follow, stop, quota. What concerns turns that have ended is in `turns.rs`.
+//! HTTP handlers of chat: send, follow, stop, quota. Handlers of turns that have ended are in `turns.rs`.
 
 use crate::AppState;
 use crate::accounts::session;

@@ -1,5 +1,5 @@
-//! Form handlers of what users set for their conversations: instructions and presets on `/settings/chat`, the settings of one conversation on
-//! its page, and the end of a temporary one.
+//! Form handlers of users' settings for their conversations: instructions and presets on `/settings/chat`, the settings of one conversation
+//! on its page, and the end of a temporary one.
 
 use crate::AppState;
 use crate::accounts::rejection::Rejection;

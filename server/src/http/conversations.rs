@@ -251,7 +251,7 @@ struct SidebarForm {
     next: String,
 }
 
-/// `POST /chat/sidebar`: remembers whether the chat's sidebar is hidden on desktops, and leads back.
+/// `POST /chat/sidebar`: stores in a cookie whether the chat's sidebar is hidden on desktops, and redirects back.
 pub(crate) async fn sidebar(State(app): State<AppState>, request: Request) -> Result<Response, Failure> {
     let (form, sent) = read::<SidebarForm>(request).await?;
     let max_age = if form.hidden { MAX_AGE_S } else { 0 };

@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 
 /// Time for a body to arrive that is no larger than a form may be.
 const FORM_TIMEOUT: Duration = Duration::from_secs(15);
-/// Size up to which that time applies. Handlers that take larger bodies say so.
+/// Maximum size of a body to which that time applies. Handlers that take larger bodies set their own deadline.
 const FORM_BYTES: u64 = 64 * 1024;
 /// Time for a larger body to arrive, or one of unknown size. Longer than that of the handlers that read large bodies, which then explain it.
 const TIMEOUT: Duration = Duration::from_secs(65);

@@ -28,7 +28,8 @@ struct Body {
     text: String,
 }
 
-/// `POST /api/demo`: answers a visitor's question. Needs no account and is limited by address, by what runs at once, and by a budget.
+/// `POST /api/demo`: answers a visitor's question. Needs no account and is limited by address, by the number of demos that run at once, and by a
+/// budget.
 pub(crate) async fn answer(State(app): State<AppState>, request: Request) -> Response {
     match start(&app, request).await {
         Ok(tail) => sse::events(tail),

@@ -8,7 +8,7 @@ use domain::problem::ProblemBody;
 use http::{HeaderValue, StatusCode, header};
 use std::any::Any;
 
-/// What a response is about, for middleware: an extension of every response to a problem.
+/// The problem of a response, for middleware: an extension of every response to a problem.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseProblem {
     pub kind: ProblemKind,

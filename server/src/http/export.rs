@@ -82,7 +82,7 @@ async fn export_all(app: &AppState, admin: &Viewer, request: Request, format: Fo
     }
 }
 
-/// Writes an export of other people's data into the audit log.
+/// Records an export of other users' data in the audit log.
 async fn record(app: &AppState, admin: &Viewer, query: &str) -> Result<(), Failure> {
     let entry = store::audit::Entry {
         actor: Some(admin.user_id),

@@ -30,7 +30,7 @@ struct CodeForm {
     code: String,
 }
 
-/// `GET /settings/security/totp`: what an authenticator app must be given.
+/// `GET /settings/security/totp`: the secret for an authenticator app, as a text and a QR code.
 pub(crate) async fn totp_page(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -85,7 +85,7 @@ pub(crate) async fn remove_totp(
     }
 }
 
-/// `POST /settings/security/recovery`: makes new recovery codes and shows them.
+/// `POST /settings/security/recovery`: creates new recovery codes and shows them.
 pub(crate) async fn regenerate(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,

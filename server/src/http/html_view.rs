@@ -1,4 +1,4 @@
-//! The HTML view of a turn's events, which the chat page asks for with `?view=html`: `block` events with rendered HTML in place of `delta`
+//! The HTML view of a turn's events, which the chat page requests with `?view=html`: `block` events with rendered HTML in place of `delta`
 //! events with text. The view is computed from the log's events, so it can be resumed after any of them, on any server.
 //!
 //! The events up to the one that the client already has are read again, because HTML depends on the text before it. The client has the HTML

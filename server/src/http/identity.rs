@@ -103,7 +103,8 @@ pub(crate) async fn unlink(
     }
 }
 
-/// Counts the attempt, stores what the browser must return with, and leads it to the provider. `known` is the value of the browser's cookie.
+/// Counts the attempt, stores the state that the browser must return with, and redirects it to the provider. `known` is the value of the
+/// browser's cookie.
 async fn start(
     app: &AppState,
     client: &ClientInfo,
@@ -124,7 +125,7 @@ async fn start(
     Ok(response)
 }
 
-/// Reads what a browser returns with.
+/// Reads the parameters with which a browser returns.
 fn returned(app: &AppState, request: &Request) -> Returned {
     let mut returned = Returned { browser: cookie(request.headers(), cookie_name(app)), ..Returned::default() };
     for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
@@ -182,7 +183,7 @@ struct Browser {
     viewer: Option<Viewer>,
 }
 
-/// Proves the identity and does what the sign-in was begun for.
+/// Verifies the identity and performs the action for which the sign-in was begun.
 async fn finish(
     app: &AppState,
     browser: Browser,
@@ -223,7 +224,7 @@ async fn finish(
     }
 }
 
-/// Turns an error into what the user is shown, and logs the reason.
+/// Converts an error to the problem that the user sees, and logs the reason.
 fn refused(provider: &IdentityProvider, error: IdentityError) -> Rejection {
     let (id, label) = (provider.id.as_str(), &provider.label);
     match error {

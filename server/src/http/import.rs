@@ -14,7 +14,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use std::time::Duration;
 
 const PAGE: &str = "/settings/import";
-/// Maximum size of a body that is read: of files up to this size, the rest is dropped, so that their user reads why they are refused.
+/// Maximum size of a body that is read. The rest of a file that is too large is read and dropped up to this size, so that its user sees the
+/// reason for the refusal.
 pub(crate) const MAX_BODY: usize = 4 * MAX_UPLOAD;
 /// How long the response waits for the import, which then goes on in the background.
 const WAIT: Duration = Duration::from_secs(15);
@@ -43,7 +44,8 @@ pub(crate) async fn upload(
     };
     match started {
         Ok(running) => {
-            // What isn't done by then is listed as in progress. A panic is logged by the runtime, and the import listed as interrupted.
+            // An import that isn't done by then is listed as in progress. A panic is logged by the runtime, and the import listed as
+            // interrupted.
             let _ = tokio::time::timeout(WAIT, running).await;
             Ok(Redirect::to(PAGE).into_response())
         }

@@ -30,7 +30,7 @@ pub(crate) fn with_next(page: &str, next: Option<&str>) -> String {
     }
 }
 
-/// Returns the page that asks for the second factor and then leads to `next`; to no page in particular if that is empty.
+/// Returns the path of the page for the second factor, which then leads to `next`, or to the default page if that is empty.
 pub(crate) fn second_factor_page(next: &str) -> String {
     with_next("/sign-in/second", Some(next).filter(|next| !next.is_empty()))
 }

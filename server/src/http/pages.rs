@@ -27,7 +27,7 @@ pub(crate) async fn page(State(app): State<AppState>, request: Request) -> Respo
     draw(&app, request, PageContext::default()).await
 }
 
-/// Renders a page that the site's owner wrote, or the not-found page if there is no such text.
+/// Renders a page from `content/`, or the not-found page if there is no such text.
 pub(crate) async fn content(State(app): State<AppState>, request: Request) -> Response {
     let content = app.content.at(request.uri().path());
     let problem = content.is_none().then(|| Problem::not_found("page"));
@@ -60,7 +60,7 @@ pub(crate) async fn form_again(app: &AppState, request: Request, form: FailedFor
     response
 }
 
-/// Renders the page at `path`, which a form was on, with what the form has found out.
+/// Renders the page at `path`, which a form was on, with the form's result.
 pub(crate) async fn form_result(
     app: &AppState,
     mut request: Request,
@@ -76,7 +76,7 @@ pub(crate) async fn shared(app: &AppState, request: Request, share: ShareView) -
     draw(app, request, PageContext { share: Some(share), ..PageContext::default() }).await
 }
 
-/// Renders the page at `path` with what only this response shows, and the errors of a rejected form, if any, with status 422.
+/// Renders the page at `path` with a secret that only this response shows, and the errors of a rejected form, if any, with status 422.
 pub(crate) async fn factor_result(
     app: &AppState,
     mut request: Request,
@@ -130,7 +130,7 @@ pub(crate) async fn problem(app: &AppState, request: Request, problem: Problem) 
     draw(app, request, PageContext { problem: Some(problem), ..PageContext::default() }).await
 }
 
-/// Renders a page that shows a problem with a way on, from which the visitor returns to the path `next`.
+/// Renders a page that shows a problem with a link to the next step, which then leads to the path `next`.
 pub(crate) async fn problem_on_the_way(app: &AppState, request: Request, problem: Problem, next: String) -> Response {
     let form = FailedForm { values: vec![("next", next)], errors: Vec::new() };
     draw(app, request, PageContext { problem: Some(problem), form, ..PageContext::default() }).await

@@ -23,7 +23,7 @@ use webauthn_rs::prelude::{PublicKeyCredential, RegisterPublicKeyCredential};
 /// The page of the list.
 const PAGE: &str = "/settings/security";
 
-/// The end of a ceremony, with what its page has entered: where to go next, or the name of a new passkey.
+/// The end of a ceremony, with the fields of its page: the path to go to next, or the name of a new passkey.
 #[derive(Deserialize)]
 struct FinishBody<T> {
     #[serde(flatten)]

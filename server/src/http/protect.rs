@@ -85,7 +85,7 @@ pub(super) async fn drain(body: Body) {
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, drained).await;
 }
 
-/// Remembers the refusal of an estimate that exceeds its user's budget.
+/// Records the refusal of an estimate that exceeds its user's budget.
 fn note_refused_estimate(app: &AppState, session: SessionKey, bytes: u64, response: &Response) {
     let refused = response.extensions().get::<ResponseProblem>();
     if let Some(ResponseProblem { kind: ProblemKind::AttemptsLimit, retry_after_ms: Some(ms) }) = refused {

@@ -28,7 +28,7 @@ use tower_http::services::{ServeDir, ServeFile};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
-/// Features of browsers that no page uses, and that nothing injected into one may use.
+/// Browser features that no page uses; they are disabled, so that injected code can't use them.
 const PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), usb=()";
 /// A year of https only, for subdomains as well: what OWASP's ASVS requires from level 2 on.
 const TRANSPORT_SECURITY: &str = "max-age=31536000; includeSubDomains";
@@ -77,7 +77,7 @@ pub fn admin_paths() -> Vec<&'static str> {
     for_admins().into_iter().map(|(path, _)| path).collect()
 }
 
-/// Returns the routes of the ways to sign in, for signed-in users. Those that change one ask for a recent proof of identity and of the second
+/// Returns the routes of the ways to sign in, for signed-in users. Those that change one require a recent proof of identity and of the second
 /// factor, if there is one; those that add one also require a verified address.
 fn factor_routes(app: &AppState) -> Router<AppState> {
     let additions = Router::new()
@@ -113,7 +113,7 @@ fn conversation_routes() -> Router<AppState> {
         .route("/chat/{conversation_id}/restore", post(conversations::restore))
 }
 
-/// Returns the routes of what users set for their conversations, for signed-in users.
+/// Returns the routes of users' settings for their conversations, for signed-in users.
 fn chat_settings_routes() -> Router<AppState> {
     Router::new()
         .route("/settings/chat", get(page))
@@ -125,7 +125,7 @@ fn chat_settings_routes() -> Router<AppState> {
         .route("/chat/{conversation_id}/end", post(chat_settings::end_temporary))
 }
 
-/// Returns the routes by which conversations leave and enter an account, for signed-in users.
+/// Returns the routes of exports and imports of conversations, for signed-in users.
 fn transfer_routes() -> Router<AppState> {
     Router::new()
         .route("/settings/shares", get(page))
@@ -272,7 +272,7 @@ pub(crate) fn router(app: &AppState) -> Router {
     with_headers(router, app).with_state(app.clone())
 }
 
-/// Adds what every page, form and API call passes through, from the last to the first: the identification of the user, their session, the
+/// Adds the middleware of every page, form and API call, from the last to the first: the identification of the user, their session, the
 /// size of bodies, the check of the request's origin, and limits that cost nothing.
 fn guarded(router: Router<AppState>, app: &AppState) -> Router<AppState> {
     router

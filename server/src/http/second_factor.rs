@@ -33,7 +33,7 @@ struct CodeForm {
     next: String,
 }
 
-/// Leads a visitor whose session waits for no second factor, or no longer does, to the sign-in page.
+/// Redirects to the sign-in page if the session doesn't wait for a second factor, or no longer does.
 fn again(next: &str) -> Response {
     Redirect::to(&with_next("/sign-in", Some(next).filter(|next| !next.is_empty()))).into_response()
 }

@@ -76,7 +76,7 @@ pub(crate) async fn revoke(
     })
 }
 
-/// `GET /share/{token}`: shows the copy that a link leads to, to everyone alike: the page has nothing of the reader's session either.
+/// `GET /share/{token}`: shows the copy of a link. The page is the same for everyone and contains nothing of the reader's session.
 pub(crate) async fn show(State(app): State<AppState>, Id(token): Id<String>, mut request: Request) -> Response {
     request.extensions_mut().insert(CurrentUser(None));
     let mut response = match share::open(&app, &token).await {

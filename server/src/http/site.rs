@@ -1,4 +1,4 @@
-//! What programs read of the site: `robots.txt`, the sitemap, the feed of changes, and the description of the API.
+//! Files of the site for programs: `robots.txt`, the sitemap, the feed of changes, and the OpenAPI document.
 
 use crate::AppState;
 use crate::failure::Failure;
@@ -43,7 +43,7 @@ pub(crate) async fn sitemap(State(app): State<AppState>) -> Response {
     text("application/xml; charset=utf-8", body)
 }
 
-/// `GET /openapi.json`: what the API for programs offers.
+/// `GET /openapi.json`: the OpenAPI document of `/v1`.
 pub(crate) async fn openapi(State(app): State<AppState>) -> Response {
     text("application/json", app.api_document.to_string())
 }
@@ -65,7 +65,7 @@ pub(crate) async fn changelog(State(app): State<AppState>) -> Result<Response, F
         Item {
             title: Some(entry.title.clone()),
             link: Some(link.clone()),
-            // Readers show the text elsewhere, so its links name the site, and those within the text its page.
+            // Feed readers show the text elsewhere, so its links are absolute.
             description: Some(
                 entry
                     .html

@@ -26,7 +26,7 @@ struct ThemeForm {
     next: String,
 }
 
-/// `POST /theme`: remembers a theme, or forgets it for that of the system, and leads back.
+/// `POST /theme`: stores a theme in a cookie, or removes the cookie for that of the system, and leads back.
 pub(crate) async fn set(State(app): State<AppState>, request: Request) -> Result<Response, Failure> {
     let (form, _) = read_form::<ThemeForm>(request).await.map_err(unreadable)?;
     let theme = Theme::parse(&form.theme).ok_or_else(|| Problem::invalid("theme", "This theme doesn't exist."))?;

@@ -1,4 +1,4 @@
-//! HTTP handlers of turns that were sent before: what became of them, and what their users think of the response.
+//! HTTP handlers of turns that were sent before: their state, and ratings of their responses.
 
 use crate::AppState;
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ use serde_json::Value;
 /// Maximum length of a comment in characters.
 const MAX_COMMENT: usize = 2_000;
 
-/// What became of a turn.
+/// The state of a turn.
 #[derive(Serialize)]
 pub(crate) struct Status {
     state: &'static str,
@@ -35,7 +35,7 @@ struct Latest {
     label: String,
 }
 
-/// `GET /api/turns/{turn_id}`: what became of a turn (`running` or `ended`), and the newest turn of its conversation. Unknown turns are 404.
+/// `GET /api/turns/{turn_id}`: the state of a turn (`running` or `ended`), and the newest turn of its conversation. Unknown turns are 404.
 pub(crate) async fn status(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -89,7 +89,7 @@ fn comment(given: Option<&Value>) -> Result<Option<String>, Problem> {
     let text = match given {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) => text.trim(),
-        Some(_) => return Err(Problem::invalid("comment", "`comment` must be a text.")),
+        Some(_) => return Err(Problem::invalid("comment", "`comment` must be a string.")),
     };
     if text.chars().count() > MAX_COMMENT {
         return Err(Problem::invalid("comment", format!("Use at most {MAX_COMMENT} characters.")));

@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-/// The page that confirms an address. It says so once the address is verified.
+/// The page that confirms an address. Once the address is verified, it shows that.
 const PAGE: &str = "/verify";
 
 /// The form: the token of a link, or a code, and the path that it leads on to.
@@ -53,7 +53,7 @@ pub(crate) async fn verify(
             let values = vec![("code", form.code), ("next", form.next)];
             Ok(reject(&app, again, PAGE, values, rejection).await)
         }
-        // The page would only say that the address is confirmed.
+        // The page itself would show only that the address is confirmed, not the rejection.
         (Err(rejection), Some(email)) => {
             let Failure(mut problem) = rejection.into();
             problem.message = format!("{} Your confirmed email address is {email}.", problem.message);
@@ -62,7 +62,7 @@ pub(crate) async fn verify(
     }
 }
 
-/// Returns the page that an address that was verified leads to: the path `next`, after signing in, or one that says so.
+/// Returns the page to show after a verification: the path `next`, after signing in, or the confirmation.
 fn page_after(next: &str, is_signed_in: bool) -> String {
     match (local(next), is_signed_in) {
         (Some(next), true) => next.to_owned(),

@@ -70,8 +70,8 @@ pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
     Redirect::to(&with_next("/sign-in", return_path(&request).as_deref())).into_response()
 }
 
-/// Middleware that admits only users who proved who they are within the last ten minutes. Others are asked for their password first. For
-/// routes behind [`admins`] or [`signed_in`].
+/// Middleware that admits only users who proved who they are within the last ten minutes. Others are led to the page that confirms their
+/// identity. For routes behind [`admins`] or [`signed_in`].
 pub(crate) async fn recently_confirmed(request: Request, next: Next) -> Response {
     if viewer(&request).is_some_and(|viewer| viewer.has_recent_proof(AppState::now())) {
         return next.run(request).await;
@@ -80,7 +80,7 @@ pub(crate) async fn recently_confirmed(request: Request, next: Next) -> Response
 }
 
 /// Middleware in front of changes of how a user signs in. Admits whom [`recently_confirmed`] admits, except sessions that were proved with one
-/// factor although the user has a second one: whoever knows only the password can neither remove that one nor add their own.
+/// factor although the user has a second one: the password alone must be enough neither to remove that one nor to add another.
 pub(crate) async fn fully_confirmed(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let Some(current) = viewer(&request).cloned() else { return recently_confirmed(request, next).await };
     match lacks_second_factor(&app, &current).await {
@@ -107,8 +107,8 @@ fn second_confirmation(path: Option<&str>) -> String {
     format!("{page}{separator}factor=second")
 }
 
-/// Middleware that admits only users whose address is verified: until then anyone may have created the account, and would keep a way to sign
-/// in that they add to it. Responds to the script of passkeys with JSON.
+/// Middleware that admits only users whose address is verified: until then anyone may have created the account, and could add a way to sign
+/// in to it. Responds to the script of passkeys with JSON.
 pub(crate) async fn verified(State(app): State<AppState>, request: Request, next: Next) -> Response {
     if viewer(&request).is_none_or(|viewer| viewer.is_verified) {
         return next.run(request).await;
@@ -119,8 +119,8 @@ pub(crate) async fn verified(State(app): State<AppState>, request: Request, next
     if is_json { Failure(problem).into_response() } else { pages::problem(&app, request, problem).await }
 }
 
-/// Middleware that admits only admins and responds with 404 to others. That a user tried is a security event. With `REQUIRE_MFA_FOR_ADMINS`,
-/// admins prove two factors first.
+/// Middleware that admits only admins and responds with 404 to others. The attempt of a user is recorded as a security event. With
+/// `REQUIRE_MFA_FOR_ADMINS`, admins prove two factors first.
 pub(crate) async fn admins(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let current = viewer(&request).cloned();
     if let Some(admin) = current.as_ref().filter(|viewer| viewer.is_admin) {

@@ -1,6 +1,6 @@
-//! A sign-in with another service: sends the browser to it, and proves who has returned.
+//! A sign-in with another service: redirects the browser to it, and verifies the callback.
 //!
-//! The `state` parameter is bound to the browser by a cookie: what is stored is a hash of both, which is taken out once. A state that was
+//! The `state` parameter is bound to the browser by a cookie: a hash of both is stored, and removed when it is used. A state that was
 //! replayed, or that another browser brings, is therefore not found.
 
 use super::error::IdentityError;
@@ -28,7 +28,7 @@ pub(crate) struct Begun {
     pub browser: String,
 }
 
-/// What the provider's redirect, and the browser's cookie, brought back.
+/// The parameters of the provider's redirect, and the browser's cookie.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Returned {
     pub state: String,
@@ -45,7 +45,7 @@ pub(crate) struct Returned {
 pub(crate) struct Proved {
     /// Who has returned.
     pub identity: ExternalIdentity,
-    /// Whether the provider says that they have signed in to it again, since the browser was sent there with [`Purpose::Confirm`].
+    /// Whether the provider reports that they have signed in to it again since the browser was sent there with [`Purpose::Confirm`].
     pub is_fresh: bool,
 }
 
@@ -147,7 +147,7 @@ pub(crate) async fn prove(
     let Verified { claims, is_fresh } = match &provider.config.protocol {
         IdentityProtocol::GitHub { api_url, .. } => {
             let claims = github::load_user(&provider.fetcher, api_url, &tokens.access_token).await?;
-            // GitHub doesn't say when its user has signed in.
+            // GitHub doesn't report when its user has signed in.
             Verified { claims, is_fresh: false }
         }
         IdentityProtocol::OpenIdConnect { .. } => verified(provider, &endpoints, state, &tokens).await?,
@@ -163,7 +163,7 @@ pub(crate) async fn prove(
     Ok(Proved { identity, is_fresh })
 }
 
-/// Verifies the ID token. An address that it lacks is asked for.
+/// Verifies the ID token. If it lacks the address, that is loaded from the userinfo endpoint.
 async fn verified(
     provider: &Provider,
     endpoints: &Endpoints,

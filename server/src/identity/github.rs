@@ -1,4 +1,4 @@
-//! GitHub's API: who has signed in. GitHub has no ID tokens; an access token that was just exchanged for a code proves as much.
+//! GitHub's API: the user who has signed in. GitHub has no ID tokens; the user is read with the access token that the code was exchanged for.
 
 use super::error::IdentityError;
 use super::fetch::Fetcher;

@@ -11,18 +11,18 @@ const LEEWAY: Duration = Duration::seconds(60);
 /// Maximum length of a subject ([Core, 2](https://openid.net/specs/openid-connect-core-1_0.html#IDToken)).
 const MAX_SUBJECT: usize = 255;
 
-/// What a token must be.
+/// The expected values of a token's claims.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected<'a> {
     pub issuer: &'a str,
     pub client_id: &'a str,
     pub nonce: &'a str,
     pub now: OffsetDateTime,
-    /// The user must have proved to the issuer who they are since then. Only checked if the issuer says when that was.
+    /// The user must have proved to the issuer who they are since then. Only checked if the issuer reports when that was.
     pub since: Option<OffsetDateTime>,
 }
 
-/// What a token, or the userinfo endpoint, says about a user.
+/// The claims about a user in a token, or from the userinfo endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Claims {
     pub sub: String,
@@ -39,7 +39,7 @@ pub(super) struct Claims {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verified {
     pub claims: Claims,
-    /// Whether the issuer says that the user has proved to it who they are since [`Expected::since`].
+    /// Whether the issuer reports that the user has signed in to it since [`Expected::since`].
     pub is_fresh: bool,
 }
 
@@ -130,8 +130,8 @@ fn is_for(key: &Jwk, algorithm: Algorithm) -> bool {
     is_kind && signs && named.is_none_or(|name| name == format!("{algorithm:?}"))
 }
 
-/// Returns whether the user has proved to the issuer who they are since the expected time; `None` if the issuer doesn't say, or no time is
-/// expected.
+/// Returns whether the user has proved to the issuer who they are since the expected time; `None` if the issuer doesn't report it, or no
+/// time is expected.
 fn is_proved_since(token: &Checked, expected: &Expected<'_>) -> Option<bool> {
     let (since, at) = (expected.since?, token.auth_time?);
     Some(at.saturating_add(LEEWAY.whole_seconds()) >= since.unix_timestamp())

@@ -1,5 +1,5 @@
-//! What a provider says about itself: its endpoints
-//! ([OpenID Connect Discovery](https://openid.net/specs/openid-connect-discovery-1_0.html)), and the keys that sign its ID tokens.
+//! The metadata of a provider: its endpoints ([OpenID Connect
+//! Discovery](https://openid.net/specs/openid-connect-discovery-1_0.html)), and the keys that sign its ID tokens.
 
 use super::error::IdentityError;
 use super::fetch::Fetcher;
@@ -72,12 +72,12 @@ impl Endpoints {
         }
     }
 
-    /// Returns whether the client's secret is sent in the body. Every known issuer accepts it there if it says so.
+    /// Returns whether the client's secret is sent in the body. Every known issuer that lists this method accepts it.
     pub(super) fn takes_secret_in_body(&self) -> bool {
         self.token_endpoint_auth_methods_supported.iter().any(|method| method == "client_secret_post")
     }
 
-    /// Returns whether the issuer promises to say when a user has signed in to it.
+    /// Returns whether the issuer's metadata lists `auth_time`, the time at which a user has signed in to it.
     pub(super) fn says_when(&self) -> bool {
         self.claims_supported.iter().any(|claim| claim == "auth_time")
     }

@@ -53,14 +53,14 @@ pub(super) struct Code {
     pub pkce_verifier: String,
 }
 
-/// What a code was exchanged for.
+/// The tokens that a code was exchanged for.
 pub(super) struct Tokens {
     pub access_token: String,
-    /// `None` from a provider that speaks OAuth only.
+    /// `None` from a provider that supports OAuth only.
     pub id_token: Option<String>,
 }
 
-/// What the page of a provider is asked for.
+/// The parameters of a provider's authorization page.
 pub(super) struct Request<'a> {
     pub state: String,
     pub nonce: &'a str,

@@ -8,7 +8,7 @@ use jsonwebtoken::jwk::Jwk;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long endpoints and keys are used without asking again.
+/// How long endpoints and keys are cached.
 const FRESH: Duration = Duration::from_secs(3_600);
 
 /// A value that is loaded again after an hour.
@@ -66,7 +66,7 @@ impl Provider {
         Ok(self.keys.store(load_keys(&self.fetcher, url).await?))
     }
 
-    /// Returns whether the provider is known to say when a user has signed in to it, so that it can confirm who they are.
+    /// Returns whether the provider reports when a user has signed in to it, so that it can confirm who they are.
     pub(crate) fn says_when(&self) -> bool {
         self.endpoints.latest().is_some_and(|endpoints| endpoints.says_when())
     }

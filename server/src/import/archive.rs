@@ -1,5 +1,5 @@
-//! Finds the JSON in an uploaded file, by its content: a ZIP or the JSON itself. What is unpacked is bounded as it is read, whatever the ZIP says
-//! about its sizes.
+//! Finds the JSON in an uploaded file, by its content: a ZIP or the JSON itself. The limits on unpacked bytes are enforced while they are read;
+//! the sizes in the ZIP's headers aren't trusted.
 
 use super::document::read_document;
 use super::reader::{MAX_UNPACKED, Reader};

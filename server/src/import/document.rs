@@ -48,7 +48,7 @@ fn no_json() -> ImportError {
     ImportError::refused("The file isn't JSON or a ZIP with JSON. Upload the export as you downloaded it.")
 }
 
-/// Says what is wrong with JSON. The error itself isn't shown, because it may quote the file.
+/// Describes an error in JSON. The error itself isn't shown, because it may quote the file.
 fn refused(error: &serde_json::Error) -> ImportError {
     let text = error.to_string();
     ImportError::refused(if text.contains(TOO_LARGE_FILE) {
@@ -95,7 +95,7 @@ impl<'de> Visitor<'de> for Conversations<'_, '_> {
 fn read_alone(json: &str, reader: &mut Reader<'_>) -> Result<(), ImportError> {
     let read = conversation(json, reader).ok_or_else(|| {
         ImportError::refused(
-            "The file is no export that is known here. Conversations of ChatGPT, Claude and this app can be imported.",
+            "This file isn't a supported export. Conversations of ChatGPT, Claude and this app can be imported.",
         )
     })?;
     reader.pass(read)

@@ -1,8 +1,8 @@
 //! Imports conversations from a file that the user uploads: an export of this app, of ChatGPT or of Claude. The file is on disk while it is
 //! read, and conversations are read and written one after the other, so an import needs the memory of its largest conversation.
 //!
-//! `archive` finds the JSON in the file, `document` reads conversations from it, `chatgpt`, `claude` and `own` know the formats, `tree` turns
-//! each into messages of this app, and `reader` has the bounds.
+//! `archive` finds the JSON in the file, `document` reads conversations from it, `chatgpt`, `claude` and `own` parse the formats, `tree`
+//! turns each into messages of this app, and `reader` has the bounds.
 
 mod archive;
 mod chatgpt;
@@ -27,7 +27,7 @@ use tokio::time::interval;
 
 /// How long an import may be silent before it counts as interrupted.
 const LEASE: Duration = Duration::seconds(60);
-/// How often a running import extends its lease and stores what it has done.
+/// How often a running import extends its lease and stores its progress.
 const PROGRESS: std::time::Duration = std::time::Duration::from_secs(2);
 /// Conversations that are written in one transaction: at most so many, and so many bytes, which one more conversation may exceed.
 const BATCH: usize = 50;
@@ -39,7 +39,7 @@ static RUNNING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
 /// Why a file can't be imported.
 #[derive(Debug, thiserror::Error)]
 enum ImportError {
-    /// The file is refused; the text says why.
+    /// The file is refused; the text is the reason.
     #[error("{0}")]
     Refused(String),
     /// Something failed that isn't about the file.
@@ -58,7 +58,7 @@ impl ImportError {
         Self::Refused(message.into())
     }
 
-    /// Returns what the user reads. A failure is logged.
+    /// Returns the message for the user. A failure is logged.
     fn message(&self) -> String {
         match self {
             Self::Refused(message) => message.clone(),
@@ -72,7 +72,7 @@ impl ImportError {
     }
 }
 
-/// What was read of a file.
+/// The progress of reading a file.
 enum Read {
     /// A conversation.
     Conversation(Box<ImportedConversation>),

@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
                 "The file has more than 10,000 conversations or 200,000 messages. The first ones were imported.",
             ));
         }
-        // Nobody receives it if a query has failed.
+        // There is no receiver if a query has failed.
         self.found.blocking_send(read).map_err(|_| anyhow::anyhow!("the import has ended").into())
     }
 }

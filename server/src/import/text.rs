@@ -1,10 +1,10 @@
-//! What the formats share: fields that may be missing, and texts that stand for what isn't imported.
+//! Helpers of all formats: fields that may be missing, and texts in place of content that isn't imported.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Deserializer};
 use serde_json::Value;
 
-/// Deserializes a field that an import can do without: a value of another type counts as missing.
+/// Deserializes an optional field: a value of another type counts as missing.
 pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(value: D) -> Result<T, D::Error> {
     let value = Value::deserialize(value)?;
     Ok(serde_json::from_value(value).unwrap_or_default())

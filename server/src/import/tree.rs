@@ -1,5 +1,5 @@
-//! Turns the messages of an export into a tree of this app: users' messages and responses, without what an export has beside them. A response
-//! that an export splits, such as around the calls of a tool, becomes one message.
+//! Turns the messages of an export into a tree of this app: users' messages and responses, without other data of an export. A response that
+//! an export splits, such as around the calls of a tool, becomes one message.
 
 use domain::{ConversationId, MessageId, MessageStatus, Role, TurnId};
 use sha2::{Digest as _, Sha256};
@@ -219,7 +219,7 @@ fn clamped(at: OffsetDateTime, from: OffsetDateTime, to: OffsetDateTime) -> Offs
     at.max(from).min(to.max(from))
 }
 
-/// Returns a text on one line, without what can't be stored, of at most [`MAX_TITLE`] characters.
+/// Returns a text on one line, without characters that can't be stored, of at most [`MAX_TITLE`] characters.
 fn plain(title: &str) -> String {
     let words = title.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ").chars().take(MAX_TITLE).collect()

@@ -1,4 +1,4 @@
-//! The uploaded file: on disk without a name, so that it is gone as soon as nothing reads it, also after a crash.
+//! The uploaded file: on disk without a name, so that it is deleted as soon as nothing reads it, also after a crash.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};

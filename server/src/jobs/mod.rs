@@ -47,7 +47,7 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     });
     every(&mut set, app, Duration::from_secs(60), |app| async move { app.protection.sweep() });
     every(&mut set, app, Duration::from_secs(20), erase_deleted);
-    // A session that has ended is dead everywhere within a second.
+    // The streams of a session that has ended are closed on every server within a second.
     every(&mut set, app, Duration::from_millis(500), |app| async move {
         app.protection.streams.close_ended(&app.db).await;
     });

@@ -1,4 +1,4 @@
-//! Ends expired turns, whose server has died, and settles recorded turns that are not settled yet.
+//! Ends expired turns, whose server has crashed or was stopped, and settles recorded turns that are not settled yet.
 
 use super::meters::all_caps;
 use crate::AppState;

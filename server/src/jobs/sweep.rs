@@ -12,7 +12,7 @@ const STRIPE_EVENTS: Duration = Duration::days(30);
 const SECURITY_EVENTS: Duration = Duration::days(180);
 /// How long a browser stays known after its last sign-in, as long as its cookie.
 const KNOWN_BROWSERS: Duration = Duration::days(365);
-/// How long the page of a link that has ended says that it has expired.
+/// How long an expired link responds with 410 before it is deleted.
 const EXPIRED_SHARES: Duration = Duration::days(30);
 /// How long imports are listed.
 const IMPORTS: Duration = Duration::days(90);

@@ -1,4 +1,4 @@
-//! Renders mails from the files in `templates/`. `templates/README.md` says which values a template can use.
+//! Renders mails from the files in `templates/`. `templates/README.md` lists the values that a template can use.
 
 use super::{Mail, Recipient, RenderedMail, Site};
 use crate::accounts::tokens::Seed;
@@ -230,7 +230,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Says how many recovery codes are left.
+/// Returns a sentence with the number of recovery codes that are left.
 fn codes_left(left: i64) -> String {
     match left {
         0 => "No code is left: make new ones.".to_owned(),
@@ -302,7 +302,7 @@ mod tests {
         assert!(text.contains(&link), "{text}");
         assert!(text.contains(&seed.code(SITE.secret_key, TokenKind::VerifyEmail).unwrap()), "{text}");
         assert!(tokens::token_hash(&token).is_some());
-        // What waits in the queue is useless without the key.
+        // A queued mail opens nothing without the key.
         assert!(!serde_json::to_string(&mail).unwrap().contains(&token));
     }
 

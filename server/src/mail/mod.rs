@@ -1,5 +1,5 @@
-//! Mail: what is sent, and queueing in the transaction that causes it. Text and HTML have the same content. An owner edits the files in
-//! `templates/`.
+//! Mail: the kinds of mails, and queueing in the transaction that causes them. Text and HTML have the same content. An owner edits the
+//! files in `templates/`.
 
 mod letter;
 #[cfg(any(debug_assertions, test))]
@@ -139,8 +139,8 @@ pub(crate) struct Recipient {
 }
 
 impl QueuedMail {
-    /// Returns the recipient, given the account as it is now. `None` if the account was deleted meanwhile: only the mail that says so is
-    /// still sent.
+    /// Returns the recipient, given the account as it is now. `None` if the account was deleted meanwhile, except for the mail about the
+    /// deletion.
     pub(crate) fn recipient(&self, account: Option<&Viewer>) -> Option<Recipient> {
         let to = self.to.clone();
         match account {

@@ -39,7 +39,7 @@ impl Mailer {
     /// Sends a mail. Without SMTP it does nothing in development builds, where the outbox shows queued mail.
     ///
     /// # Errors
-    /// Returns an error if the mail isn't accepted. The error contains nothing of the mail.
+    /// Returns an error if the mail isn't accepted. The error contains no part of the mail.
     pub(crate) async fn send(&self, to: &str, rendered: RenderedMail) -> anyhow::Result<()> {
         let Some(smtp) = &self.smtp else {
             anyhow::ensure!(cfg!(debug_assertions), "SMTP_URL isn't set");

@@ -1,4 +1,4 @@
-//! What the API for programs offers: an OpenAPI document, and the page of the site that is made from it.
+//! The OpenAPI document of `/v1`, and the page of the site that is rendered from it.
 //!
 //! The document is written by hand, because requests are read field by field (`providers::api`) and passed on or translated, so there are no
 //! types from which it could be derived. Tests compare its paths with the router and its examples with answers.

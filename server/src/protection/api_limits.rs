@@ -62,7 +62,7 @@ impl ApiLimits {
         u64::try_from(left.as_millis()).ok().filter(|ms| *ms > 0)
     }
 
-    /// Remembers that an estimate was refused, so that repeating it costs nothing until then.
+    /// Records that an estimate was refused, so that repeating it costs nothing until then.
     pub(crate) fn note_refused_estimate(&self, session: SessionKey, bytes: u64, retry_after_ms: u64, now: Instant) {
         if let Some(until) = now.checked_add(Duration::from_millis(retry_after_ms)) {
             self.estimates().insert((session, size_class(bytes)), until);
@@ -81,8 +81,8 @@ impl ApiLimits {
     }
 }
 
-/// Returns the number of binary digits of a size: sizes of one class differ by a factor of less than two. A refusal says nothing about
-/// smaller estimates, which may fit, nor about larger ones, which may be refused for another reason.
+/// Returns the number of binary digits of a size: sizes of one class differ by a factor of less than two. A refusal doesn't apply to
+/// smaller estimates, which may fit, nor to larger ones, which may be refused for another reason.
 fn size_class(bytes: u64) -> u32 {
     u64::BITS - bytes.leading_zeros()
 }

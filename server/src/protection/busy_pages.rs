@@ -37,7 +37,7 @@ impl BusyPages {
         (now.saturating_duration_since(*at) < MAX_AGE).then(|| page.clone())
     }
 
-    /// Keeps a page that was just rendered.
+    /// Stores a rendered page.
     pub(crate) fn put(&self, path: &'static str, theme: Theme, page: RenderedPage, now: Instant) {
         self.lock().insert((path, theme.as_str()), (now, page));
     }

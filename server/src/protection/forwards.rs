@@ -1,4 +1,4 @@
-//! Remembers forwarded addresses that were ignored, because the peer that sent them isn't a trusted proxy: either a proxy that
+//! Records forwarded addresses that were ignored, because the peer that sent them isn't a trusted proxy: either a proxy that
 //! `TRUSTED_PROXIES` doesn't name, or a client that forges its address.
 
 use app::view::admin::IgnoredForward;

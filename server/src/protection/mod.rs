@@ -81,7 +81,7 @@ impl Protection {
     }
 }
 
-/// Returns the milliseconds until a rate limiter admits what it refused; at least one.
+/// Returns the milliseconds until a rate limiter admits the refused request; at least one.
 pub(crate) fn wait_ms(until: &NotUntil<<DefaultClock as Clock>::Instant>) -> u64 {
     let wait = until.wait_time_from(DefaultClock::default().now());
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)

@@ -43,7 +43,7 @@ impl UnknownKeys {
         *count = count.saturating_add(1);
     }
 
-    /// Remembers the hash of a key that was found.
+    /// Records the hash of a key that was found.
     pub(crate) fn note_known(&self, key: [u8; 32], now: Instant) {
         let mut known = lock(&self.known);
         if known.len() < MAX_KNOWN || known.contains_key(&key) {

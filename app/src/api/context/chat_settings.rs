@@ -1,4 +1,4 @@
-//! Loads what users set for their conversations, and how long these are kept.
+//! Loads users' settings for their conversations, and how long these are kept.
 
 use super::model::available_models;
 use super::{PageState, Refusal, refuse};

@@ -170,7 +170,7 @@ impl From<store::rollup::Totals> for ModelUse {
     }
 }
 
-/// Loads a page of accounts, newest first: the last one if a later one is asked for.
+/// Loads a page of accounts, newest first. A number beyond the last page loads the last page.
 pub(crate) async fn users(state: &PageState, search: &str, is_risky: bool, page: u32) -> Result<AccountList, Refusal> {
     let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
     let search = Some(search.trim()).filter(|text| !text.is_empty());

@@ -35,7 +35,7 @@ impl OfferedCache {
         (Some(Arc::clone(kept)), is_due)
     }
 
-    /// Keeps what was just loaded, and returns it.
+    /// Stores the loaded data in the cache, and returns it.
     fn keep(&self, loaded: Offered, now: Instant) -> Arc<Offered> {
         let loaded = Arc::new(loaded);
         *self.lock() = Some((now, Arc::clone(&loaded)));

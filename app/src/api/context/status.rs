@@ -44,7 +44,7 @@ async fn check(state: &PageState) -> StatusView {
     let mut services = vec![
         own("Website", "Pages and sign-in", true),
         own("Conversations", "Reading, sending and saving messages", has_database),
-        own("Usage limits", "Without them no message is sent, and none is charged", has_limits),
+        own("Usage limits", "While they are unavailable, no message is sent or charged", has_limits),
     ];
     if has_database {
         match providers(state, now).await {

@@ -73,7 +73,7 @@ fn below(labels: &[String]) -> Vec<AnyView> {
 
 /// Returns the left edge and the width of a bar, of which there are `count`.
 pub(super) fn bar_place(index: usize, count: usize) -> (String, String) {
-    // Percent of its share that a bar fills: a few bars would be walls, and many need no wide gaps.
+    // Percent of its slot that a bar fills: few bars are drawn narrower, and many need no wide gaps.
     let fill = match count {
         0..=3 => 40,
         4..=60 => 80,

@@ -57,7 +57,7 @@ impl UploadedFile {
     }
 }
 
-/// What became of a file.
+/// The result of an upload.
 enum State {
     Uploading(AbortHandle),
     Ready(UploadedFile),
@@ -94,7 +94,7 @@ impl Files {
         }))
     }
 
-    /// Sets what is called after a change of the files.
+    /// Sets the handler that is called after a change of the files.
     pub fn on_change(&self, handler: impl Fn() + 'static) {
         *self.on_change.borrow_mut() = Some(Rc::new(handler));
     }

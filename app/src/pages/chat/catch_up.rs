@@ -1,4 +1,4 @@
-//! Keeps the page up to date with what happens in other tabs and on other devices, and loads older messages.
+//! Keeps the page up to date with turns of other tabs and devices, and loads older messages.
 
 use super::state::Chat;
 use crate::browser::api::{self, TurnStatus};
@@ -6,7 +6,7 @@ use crate::browser::channel::StartedTurn;
 use std::rc::Rc;
 
 impl Chat {
-    /// Asks the server for turns that the page doesn't show yet.
+    /// Loads turns that the page doesn't show yet.
     pub(super) async fn catch_up(self: &Rc<Self>) {
         let Some(turn) = self.newest.borrow().clone().filter(|_| !self.is_busy()) else { return };
         if let Some(status) = api::turn_status(&turn).await {
@@ -40,7 +40,7 @@ impl Chat {
         }
     }
 
-    /// Replaces all messages by what the server has. The draft and the scroll position stay. Returns whether it succeeded.
+    /// Replaces all messages by those of the server. The draft and the scroll position stay. Returns whether it succeeded.
     pub(super) async fn load_messages(self: &Rc<Self>) -> bool {
         let Some(conversation) = self.conversation() else { return false };
         let Ok(html) = api::fragment(&format!("/chat/{conversation}/messages")).await else { return false };

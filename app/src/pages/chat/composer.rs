@@ -1,4 +1,4 @@
-//! What the message box and the pickers beside it do.
+//! The behavior of the message box and the pickers beside it.
 
 use super::attach::Files;
 use super::meter::compact;

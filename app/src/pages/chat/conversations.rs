@@ -32,7 +32,7 @@ pub fn Conversations(
 /// The conversations of a group. Today's is always on the page, because the island adds new conversations to it.
 #[component]
 fn Group(
-    /// What they have in common.
+    /// The group: pinned, or a period.
     group: ListGroup,
     /// The conversations, in the order of the list.
     conversations: Vec<ConversationSummary>,

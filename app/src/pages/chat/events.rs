@@ -1,4 +1,4 @@
-//! Connects the chat to the page: what clicks, keys and changes of the connection do.
+//! Connects the chat to the page: handles clicks, keys and changes of the connection.
 
 use super::settings;
 use super::sharing;
@@ -13,7 +13,7 @@ use leptos::task::spawn_local;
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Milliseconds within which the page asks the server only once for what has happened elsewhere.
+/// Minimum interval, in milliseconds, between requests for turns that were made in other tabs or on other devices.
 const SEEN_MS: u64 = 1_000;
 
 /// Starts the sidebar and the chat once the page can run them. A page that only shows earlier messages has no chat.
@@ -194,7 +194,7 @@ fn listen_to_clicks(chat: &Rc<Chat>) {
     }
 }
 
-/// Handles a click on a button within the chat, by what it is marked with.
+/// Handles a click on a button within the chat, by the button's attributes.
 fn click(chat: &Rc<Chat>, control: &PageElement, event: &PageEvent) {
     let has = |name: &str| control.attribute(name).is_some();
     let turn = control.closest("[data-turn]").and_then(|answer| answer.attribute("data-turn"));
@@ -290,7 +290,7 @@ fn listen_to_window(chat: &Rc<Chat>) {
     });
     let online = Rc::clone(chat);
     dom::listen_on_window("online", move |_| {
-        // Turns in progress say themselves when they are connected again.
+        // Each turn in progress reports its own connection.
         online.show_connected(true);
         wake(Wake::Online);
     });

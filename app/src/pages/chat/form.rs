@@ -44,7 +44,7 @@ pub(super) fn MessageForm(
     }
 }
 
-/// Renders a model of the picker, with what the island needs to know about it.
+/// Renders a model of the picker, with the attributes that the island reads.
 fn option(choice: AvailableModel, is_default: bool) -> impl IntoView {
     let AvailableModel { name, label, allowed, efforts, .. } = choice;
     let text = if allowed { label.clone() } else { format!("{label} (larger plan)") };

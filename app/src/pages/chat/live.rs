@@ -81,7 +81,7 @@ impl LiveTurn {
         }
     }
 
-    /// Shows what the first event says. `label_of` returns a model's display name.
+    /// Shows the content of the first event. `label_of` returns a model's display name.
     pub fn started(&self, event: &Json, label_of: impl Fn(&str) -> String) {
         let label = event.text("label").or_else(|| event.text("model").map(|model| label_of(&model)));
         let label = label.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The remaining quota on the page: the ring beside Send and its panel, and what to say when it is nearly used up.
+//! The remaining quota on the page: the ring beside Send with its panel, and the notices when it is nearly used up.
 
 use crate::browser::clock;
 use crate::browser::dom::PageElement;
@@ -153,7 +153,7 @@ pub(super) fn level(quota: &Quota) -> u64 {
     LEVELS.into_iter().rev().find(is_reached).unwrap_or(0)
 }
 
-/// Returns what to tell the user after a turn, if anything: few requests are left, or the tokens have reached a level above `before`.
+/// Returns the notice to show after a turn, if any: few requests are left, or the tokens have reached a level above `before`.
 pub(super) fn warning(quota: &Quota, before: u64) -> Option<String> {
     if quota.requests_low() {
         let back = quota.requests.reset_ms.map(|ms| format!("; all available again in {}", wait(ms.min(60_000))));

@@ -1,4 +1,4 @@
-//! The card shown instead of a response: what a refusal says, when to try again, and what else can be done.
+//! The card shown instead of a response: the message of a refusal, when to try again, and what else can be done.
 
 use crate::browser::api::Refusal;
 use crate::browser::clock;
@@ -70,7 +70,7 @@ impl Card {
         self.element.remove();
     }
 
-    /// Returns whether the wait is over and the user asked to send the message then.
+    /// Returns whether the wait is over and the user has chosen "Send when possible".
     pub fn is_due(&self) -> bool {
         self.is_over.get() && self.is_automatic()
     }
@@ -79,7 +79,7 @@ impl Card {
         self.element.find("[data-slot=\"auto\"] input").is_some_and(|input| input.is_checked())
     }
 
-    /// Calls a handler when the user asks to send the message as soon as possible, or takes that back.
+    /// Calls a handler when the user selects or clears "Send when possible".
     pub fn on_automatic(&self, handler: impl Fn() + 'static) {
         self.slot("auto", |slot| slot.listen("change", move |_| handler()));
     }
@@ -98,7 +98,7 @@ impl Card {
     }
 }
 
-/// The ways in which a problem's message says that the text was put back, without the first letter.
+/// The sentences of problems about the text that was put back into the message box, without their first letter.
 const RETURNED: [&str; 3] =
     ["our text is back in the message box", "our text is back in the box", "our message is back in the message box"];
 
@@ -125,7 +125,7 @@ mod tests {
     use super::message;
     use domain::{Problem, Tokens};
 
-    /// Field note 59: the card says where the user's text is, and it is there.
+    /// Field note 59: the card states where the user's text is, and the text is there.
     #[test]
     fn refused_messages_say_where_the_text_is() {
         let of = |problem: Problem| message(&problem.message, false);

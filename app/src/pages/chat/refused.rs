@@ -70,8 +70,8 @@ impl Chat {
         self.save_draft();
     }
 
-    /// Sends the oldest waiting message once fewer responses are in progress. Which one ends first, and when, is unknown, so the server is
-    /// asked again and again.
+    /// Sends the oldest waiting message once fewer responses are in progress. Which one ends first, and when, is unknown, so the page
+    /// polls the server.
     fn wait_for_slot(self: &Rc<Self>) {
         if self.is_waiting.replace(true) {
             return;
@@ -139,7 +139,7 @@ impl Chat {
         }
     }
 
-    /// Asks for a shorter response: in the message, and by the lowest effort. The user sends it.
+    /// Adds a request for a shorter answer to the message, and selects the lowest effort. The user sends the message.
     fn ask_for_less(&self, text: &str) {
         let typed = self.composer.text();
         let text = if typed.trim().is_empty() { text } else { typed.trim() };
@@ -151,7 +151,8 @@ impl Chat {
         self.composer.question.focus_without_keyboard();
     }
 
-    /// Offers another model of the plan that can answer now: for limits, one of which the server says that the message fits.
+    /// Offers another model of the plan that can answer now. After a refusal by a limit, only models that the message fits are offered, by the
+    /// server's estimate.
     async fn offer_model(self: &Rc<Self>, card: &Rc<Card>, message: &Message, kind: &str) {
         let others = self.composer.other_models(&message.model);
         let offered = match kind {

@@ -138,7 +138,7 @@ impl List {
         });
     }
 
-    /// Sends a change of a conversation. Returns whether it was saved; if not, a toast says so.
+    /// Sends a change of a conversation. Returns whether it was saved; if not, a toast is shown.
     async fn post(&self, id: &str, path: &str, is_on: Option<bool>) -> bool {
         let body = is_on.map_or_else(JsonObject::new, |is_on| JsonObject::new().with_flag("on", Some(is_on))).to_text();
         self.saved(api::post(&format!("/chat/{id}/{path}"), &body).await)

@@ -235,7 +235,7 @@ impl Chat {
         }
     }
 
-    /// Regenerates a response, after asking the server what became of its turn: it may still run. What is replaced is shown again if the server
+    /// Regenerates a response, after checking the state of its turn, which may still run. The replaced response is shown again if the server
     /// refuses.
     pub fn regenerate(self: &Rc<Self>, turn: String, model: Option<String>) {
         if self.is_busy() || self.is_loading.replace(true) {

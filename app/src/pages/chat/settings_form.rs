@@ -11,7 +11,7 @@ use leptos::prelude::*;
 /// The fields of the form.
 const FIELDS: [&str; 4] = ["instructions", "model", "effort", "answer_length"];
 
-/// What the settings of the open conversation are rendered from.
+/// Data from which the settings of the open conversation are rendered.
 #[derive(Clone, Debug)]
 pub(super) struct SettingsPanel {
     /// The open conversation; `None` for a new one.
@@ -26,7 +26,7 @@ pub(super) struct SettingsPanel {
     pub is_temporary: bool,
 }
 
-/// Renders the button that opens the settings. It says whether the conversation has instructions of its own.
+/// Renders the button that opens the settings. Its label states whether the conversation has instructions of its own.
 pub(super) fn settings_button(panel: &SettingsPanel) -> impl IntoView + use<> {
     let is_set = !panel.settings.instructions.is_empty() || panel.settings.answer_length.is_some();
     let label = if is_set { "Conversation settings (changed)" } else { "Conversation settings" };
@@ -39,7 +39,7 @@ pub(super) fn settings_button(panel: &SettingsPanel) -> impl IntoView + use<> {
 /// The settings. After a rejected form they are a part of the page, so that the errors are visible without script.
 #[component]
 pub(super) fn Settings(
-    /// What they are rendered from.
+    /// Data from which the settings are rendered.
     panel: SettingsPanel,
 ) -> impl IntoView {
     let SettingsPanel { conversation, settings, presets, models, is_temporary } = panel;

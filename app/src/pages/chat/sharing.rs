@@ -1,4 +1,4 @@
-//! What the popup of the Share button does in the browser: it shows a created link, copies and revokes it.
+//! The behavior of the Share button's popup: it shows a created link, copies and revokes it.
 
 use super::state::Chat;
 use crate::browser::api::{self, Failure};

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-/// What the keys do, in the order of the sheet. Keys that are pressed together are separated by `+`.
+/// The keyboard shortcuts, in the order of the sheet. Keys that are pressed together are separated by `+`.
 const SHORTCUTS: [(&str, &str); 7] = [
     ("Enter", "Send the message"),
     ("Shift+Enter", "Start a new line"),

@@ -1,5 +1,5 @@
-//! The chat's state on the page. `send` starts turns, `refused` handles those that aren't accepted, `catch_up` follows what happens elsewhere,
-//! and `events` connects all of it to the page.
+//! The chat's state on the page. `send` starts turns, `refused` handles those that aren't accepted, `catch_up` follows turns of other tabs and
+//! devices, and `events` connects all of it to the page.
 
 use super::attach::UploadedFile;
 use super::composer::Composer;

@@ -1,4 +1,4 @@
-//! Temporary conversations: the switch of a new one, and what the page says about it.
+//! Temporary conversations: the switch of a new one, and the note about it.
 
 use crate::components::icon::{Draw, Icon};
 use domain::ConversationId;
@@ -13,7 +13,8 @@ pub(super) fn temporary_switch(is_temporary: bool) -> impl IntoView {
     view! { <a id="temporary-switch" class="button quiet icon-button" href=href aria-label=label title=label data-set=is_temporary><Draw icon=Icon::Hourglass/></a> }
 }
 
-/// Says that the conversation isn't kept, and ends it. In a new conversation the island shows the button with the first message.
+/// Renders a note that the conversation isn't kept, with the button that ends it. In a new conversation the island shows the button with the
+/// first message.
 #[component]
 pub(super) fn TemporaryNotice(
     /// The open conversation; `None` for a new one.

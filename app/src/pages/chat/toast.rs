@@ -11,7 +11,7 @@ pub(super) struct Toast {
     element: PageElement,
     text: PageElement,
     button: PageElement,
-    /// What the button does.
+    /// The action of the button.
     action: RefCell<Option<Box<dyn Fn()>>>,
     is_hovered: Cell<bool>,
     /// Counts the texts shown, so that a later text isn't hidden with an earlier one.

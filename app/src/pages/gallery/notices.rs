@@ -1,4 +1,4 @@
-//! What a page says: confirmations, warnings, refusals, and how responses end.
+//! Notices: confirmations, warnings, refusals, and the ways in which responses end.
 
 use crate::components::error_page::ErrorPage;
 use crate::components::icon::{Draw, Icon};

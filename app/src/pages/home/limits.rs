@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-/// A moment: what is used and reserved of the day's tokens in percent, what happens, and what that means.
+/// A step of a request: the used and the reserved share of the day's tokens in percent, a title, and a description.
 type Moment = (u8, u8, &'static str, &'static str);
 
 /// The moments of a message.
@@ -11,15 +11,20 @@ const MOMENTS: [Moment; 3] = [
         40,
         0,
         "Before you send",
-        "You always see what is left of your day. If a message doesn't fit, you see when it will, and your draft is kept.",
+        "You always see how many tokens you have left today. If a message doesn't fit, you see when it will, and your draft is kept.",
     ),
     (
         40,
         18,
-        "While it is answered",
-        "Room for the answer is reserved, so that messages that you send at once never use more than your plan has.",
+        "While the answer is written",
+        "Tokens for the answer are reserved, so messages that you send at the same time never exceed your plan.",
     ),
-    (45, 0, "When it is complete", "Only what was used counts. The rest of the reservation is yours again at once."),
+    (
+        45,
+        0,
+        "When it is complete",
+        "Only what was used counts. The rest of the reservation is available again at once.",
+    ),
 ];
 
 /// Renders the picture.

@@ -48,7 +48,7 @@ fn action() -> (&'static str, &'static str) {
     if page_context().viewer.is_some() { ("/chat", "Open the chat") } else { ("/sign-up", brand::HERO_ACTION) }
 }
 
-/// The first screen. Visitors have the demo beside the words; whoever is signed in has the chat.
+/// The first screen. Visitors see the demo beside the text; signed-in users see a link to the chat.
 #[component]
 fn Hero() -> impl IntoView {
     let context = page_context();

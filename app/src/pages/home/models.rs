@@ -19,7 +19,7 @@ pub(super) fn Models(
         view! {
             <section class="section">
                 <h2>"Models you can use today"</h2>
-                <p class="lead">"Choose a model for each message, and have an answer written again by another one."</p>
+                <p class="lead">"Choose a model for each message, and regenerate any answer with another one."</p>
                 <div class="table-scroll" tabindex="0" role="region" aria-label="Models and prices">
                     <table class="compact numbers">
                         <thead><tr>

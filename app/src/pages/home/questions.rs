@@ -7,7 +7,7 @@ use leptos::prelude::*;
 const QUESTIONS: [(&str, &str); 6] = [
     (
         "Do I need a card to start?",
-        "No. The free plan needs an email address. You enter a card when you choose a plan that costs something.",
+        "No. The free plan needs an email address. You enter a card when you choose a paid plan.",
     ),
     (
         "What is a token?",
@@ -23,7 +23,7 @@ const QUESTIONS: [(&str, &str); 6] = [
     ),
     (
         "Can I change or cancel my plan?",
-        "At any time, under Settings, Billing. A larger plan applies from your next message. A plan that you cancel stays active until the end of the time that you paid for.",
+        "At any time, under Settings, Billing. A larger plan applies from your next message. A plan that you cancel stays active until the end of the paid period.",
     ),
     (
         "What happens to what I write?",

@@ -21,7 +21,7 @@ const CASES: [(&str, &str, &str); 4] = [
     ),
     (
         "Decide",
-        "Options side by side, with what speaks for and against each.",
+        "Options side by side, with the pros and cons of each.",
         "Compare these three offers in a table, with the cost over two years.",
     ),
 ];

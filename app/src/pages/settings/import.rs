@@ -38,7 +38,7 @@ fn FileForm() -> impl IntoView {
     let note = match error {
         Some(sentence) => view! { <p class="error" id="file-note">{sentence}</p> }.into_any(),
         None => {
-            view! { <p class="hint" id="file-note">"At most 50 MB. Text is imported with all versions of your messages; pictures and files are only named."</p> }
+            view! { <p class="hint" id="file-note">"At most 50 MB. Text is imported with all versions of your messages; images and files are listed by name only."</p> }
                 .into_any()
         }
     };

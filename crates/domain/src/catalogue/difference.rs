@@ -5,7 +5,7 @@ use crate::{MicrosPerMillion, ModelName};
 use serde::{Deserialize, Serialize};
 use time::Date;
 
-/// What a catalogue says differently about a model that is here.
+/// The differences between a catalogue's entry and a model in the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// The model.
@@ -39,7 +39,7 @@ pub struct EndChange {
 /// One price of a tier that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PriceLine {
-    /// What it is the price of: `input`, `cache read`, `cache write`, `long cache write` or `output`.
+    /// The kind of tokens: `input`, `cache read`, `cache write`, `long cache write` or `output`.
     pub what: &'static str,
     /// The price that applies here; `None` if the model has no price.
     pub old: Option<MicrosPerMillion>,
@@ -155,7 +155,7 @@ mod tests {
             ("output", Some(price(500_000)), price(750_000)),
         ];
         assert_eq!(lines, expected);
-        // A tier that is only here gets the prices of the catalogue; cache prices that the catalogue doesn't name stay.
+        // A tier that isn't in the catalogue gets the catalogue's base prices; cache prices that the catalogue lacks are kept.
         let other = entry("openrouter/gpt-6-luna");
         let difference = compare(&luna, &listed.tiers, Some(date!(2026 - 12 - 01)), &other).unwrap();
         assert_eq!(difference.prices.len(), 2);
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(difference.prices[1].new.output, price(600_000));
         let end = EndChange { old: Some(date!(2026 - 12 - 01)), new: date!(2026 - 12 - 11) };
         assert_eq!(difference.ends_at, Some(end));
-        // An end date that only we know stays.
+        // An end date that isn't in the catalogue is kept.
         assert_eq!(compare(&luna, &listed.tiers, Some(date!(2026 - 12 - 01)), &listed), None);
         let error = compare(&luna, &listed.tiers, None, &entry("uneven")).unwrap();
         assert!(error.prices.is_empty() && error.error.is_some());

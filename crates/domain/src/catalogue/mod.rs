@@ -64,12 +64,12 @@ pub enum CatalogueError {
     Price {
         /// The field's name.
         field: String,
-        /// The price as it stands in the catalogue.
+        /// The price as written in the catalogue.
         text: String,
     },
 }
 
-/// The fields of an entry as they stand in the text.
+/// The fields of an entry as written in the text.
 type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
 /// Parses a catalogue, sorted by name. Entries without prices per input and output token, such as image models, are left out, and so is the

@@ -1,5 +1,5 @@
-//! An OpenID Connect issuer and a GitHub on a real socket. Their pages ask nothing: the user that a test has set is signed in at once. Codes
-//! are single use and need their PKCE verifier. A [`Fault`] makes the issuer send what a client must refuse.
+//! An OpenID Connect issuer and a GitHub on a real socket. Their pages have no forms: the user that a test has set is signed in at once.
+//! Codes are single use and need their PKCE verifier. A [`Fault`] makes the issuer send what a client must refuse.
 
 mod github;
 mod keys;
@@ -34,7 +34,7 @@ pub struct FakeUser {
     pub subject: String,
     /// The address, if the issuer sends one.
     pub email: Option<String>,
-    /// Whether the issuer says that the address is verified.
+    /// Whether the issuer reports the address as verified.
     pub is_verified: bool,
     /// The display name.
     pub name: String,
@@ -80,7 +80,7 @@ pub enum Fault {
     NoToken,
     /// The user signed in to the issuer an hour ago.
     OldSignIn,
-    /// The token doesn't say when the user signed in to the issuer, although it was asked.
+    /// The token has no `auth_time`, although the request requires it.
     NoAuthTime,
     /// The user refuses.
     Denied,
@@ -215,7 +215,7 @@ async fn discovery(State(shared): State<Shared>) -> Json<Value> {
 async fn keys(State(shared): State<Shared>) -> Json<Value> {
     let mut inner = shared.inner();
     inner.key_requests += 1;
-    // A key of a kind that clients don't know must not disturb them.
+    // Clients must ignore keys of unsupported types.
     Json(json!({"keys": [{"kty": "AKP", "alg": "ML-DSA-44", "kid": "new", "pub": "AA"}, inner.key.public()]}))
 }
 

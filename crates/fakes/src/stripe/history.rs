@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const GOOD: &str = "4242424242424242";
 const FAILS: &str = "4000000000000341";
 
-/// What a customer does at a time of their history.
+/// An action of a customer at a time of their history.
 #[derive(Clone, Copy)]
 enum Step {
     /// Cancels at the end of the paid period.

@@ -98,7 +98,7 @@ local function add(w, bucket, n)
   end
 end
 
--- Deletes what has left the window. Returns false if there is a sum without buckets, which no script leaves behind.
+-- Deletes what has left the window. Returns false if there is a sum without buckets, which no script writes.
 local function drop_expired(w)
   if w.last < w.oldest then
     w.sum = 0

@@ -294,7 +294,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Whether `./dev test --long` asked for more histories.
+/// Whether `./dev test --long` requests more histories.
 #[allow(clippy::disallowed_methods, reason = "./dev sets this variable for long runs")]
 fn is_long_run() -> bool {
     std::env::var_os("QUOTIENT_TEST_LONG").is_some()

@@ -37,7 +37,7 @@ fn every_example_split_anywhere_is_rendered_as_a_whole() {
 }
 
 /// Examples without HTML and images have the structure that the specification shows. Blocks are found without a parser, so this also
-/// shows that they end where the specification says.
+/// shows that they end where the specification requires.
 #[test]
 fn examples_have_the_structure_of_the_specification() {
     let (mut compared, mut different) = (0, Vec::new());

@@ -4,10 +4,10 @@ use domain::Role;
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// What a request says to the model.
+/// The messages, tools and settings of a request, independent of its format.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Conversation<'a> {
-    /// The texts of the system prompt, wherever they stand in the conversation.
+    /// The texts of the system prompt, wherever they are in the conversation.
     pub system: Vec<&'a str>,
     /// The messages. Consecutive ones have different authors.
     pub turns: Vec<Turn<'a>>,
@@ -101,7 +101,7 @@ pub(crate) enum Image<'a> {
 pub(crate) struct Tool<'a> {
     /// Its name.
     pub name: &'a str,
-    /// What it does.
+    /// Description for the model.
     pub description: Option<&'a str>,
     /// The JSON schema of its arguments.
     pub parameters: Option<&'a Value>,
@@ -131,7 +131,7 @@ pub(crate) enum OutputFormat<'a> {
     JsonSchema {
         /// The schema's name.
         name: &'a str,
-        /// What it describes.
+        /// Description for the model.
         description: Option<&'a str>,
         /// The schema.
         schema: &'a Value,

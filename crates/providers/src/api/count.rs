@@ -17,7 +17,7 @@ const TOOLS: u64 = 600;
 /// Tokens of the instruction that comes with a schema of the output.
 const OUTPUT_FORMAT: u64 = 100;
 
-/// What was counted of a request, independent of the model.
+/// The counts of a request, independent of the model.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Count {
     /// Tokens in the o200k vocabulary, with framing.

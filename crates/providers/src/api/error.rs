@@ -48,7 +48,7 @@ fn openai_type(status: u16) -> &'static str {
     }
 }
 
-/// Returns the code that clients of OpenAI know, and otherwise the name of our problem.
+/// Returns OpenAI's error code if there is one for the problem, and otherwise the name of our problem.
 fn openai_code(status: u16, kind: &str) -> &str {
     match (status, kind) {
         (401, _) => "invalid_api_key",

@@ -1,6 +1,6 @@
 //! The formats of the API.
 
-/// The format that a caller speaks.
+/// The format of a caller's request and response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ApiFormat {
     /// OpenAI Chat Completions: <https://platform.openai.com/docs/api-reference/chat/create>

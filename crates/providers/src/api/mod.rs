@@ -1,4 +1,4 @@
-//! The formats that callers of the API speak, on top of the providers' wire formats.
+//! The request and response formats of our API, built on the providers' wire formats.
 //!
 //! A request is read into [`ApiRequest`], which bounds it and refuses by name what would cost more than is reserved or keep state. Its body for a
 //! model is the request itself where the model's provider has the same format, and otherwise a translation through

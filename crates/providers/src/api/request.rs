@@ -11,7 +11,7 @@ use domain::{Model, ModelName, Thinking, Tokens, WireFormat};
 use serde_json::Value;
 use std::sync::OnceLock;
 
-/// Efforts that mean no reasoning, which a model without such a setting fulfils anyway.
+/// Efforts without reasoning, which are accepted for models that have no such setting too.
 const NO_EFFORT: &str = "none";
 /// Maximum number of stop sequences of chat completions.
 const OPENAI_STOPS: usize = 4;

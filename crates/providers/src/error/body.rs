@@ -65,7 +65,7 @@ const TOO_LONG_PHRASES: [&str; 11] = [
     "input tokens exceed",
     "reduce the length of the messages",
 ];
-/// Names of errors that a status would have said better, where there is none.
+/// Names of errors in bodies, with the HTTP status that they correspond to, for errors that come without one.
 const STATUS_NAMES: [(&str, u16); 10] = [
     ("overloaded_error", 529),
     ("overloaded", 529),
@@ -79,7 +79,7 @@ const STATUS_NAMES: [(&str, u16); 10] = [
     ("service_unavailable", 503),
 ];
 
-/// A provider's error, as far as its body says.
+/// A provider's error, as far as its body describes it.
 #[derive(Default)]
 pub(crate) struct ErrorBody {
     /// The provider's name for it, as it may be logged.
@@ -224,7 +224,7 @@ impl ErrorBody {
         }
     }
 
-    /// Classifies an error that came with a success status and before any output. Whatever isn't known is worth another model.
+    /// Classifies an error that came with a success status and before any output. After an unknown error another model may be called.
     pub fn classify_in_success(self) -> ProviderError {
         let named = STATUS_NAMES.iter().find(|(name, _)| self.is_named(&[*name])).map(|(_, status)| *status);
         let (kind, status) = (self.kind(), self.status.or(named));

@@ -11,7 +11,7 @@ use crate::ProviderError;
 /// A response with a failure status.
 pub(crate) struct Failure {
     pub status: u16,
-    /// How long the provider asks to wait, in milliseconds.
+    /// The provider's retry delay, in milliseconds.
     pub retry_after_ms: Option<u64>,
     pub body: ErrorBody,
 }

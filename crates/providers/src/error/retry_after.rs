@@ -1,4 +1,4 @@
-//! Reads how long a provider asks to wait.
+//! Reads a provider's retry delay.
 
 use reqwest::header::HeaderMap;
 use std::time::Duration;

@@ -7,7 +7,7 @@ struct Number {
     end: usize,
 }
 
-/// Words after which the maximum comes, if the message doesn't say "maximum".
+/// Words that precede the maximum, if the message doesn't contain "maximum".
 const LIMITS: [&str; 6] = [">", "limit", "context size", "context length", "context window", "at most"];
 /// Words that follow the prompt's tokens.
 const PROMPT: [&str; 5] =

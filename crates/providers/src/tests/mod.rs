@@ -23,7 +23,7 @@ fn fixtures(folder: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder)
 }
 
-/// The reader for a fixture, whose name says the format.
+/// The reader for a fixture, whose name contains the format.
 fn reader(name: &str) -> Box<dyn Reader> {
     if name.contains("anthropic") { Box::new(Messages::default()) } else { Box::new(Completions::default()) }
 }
@@ -55,7 +55,7 @@ fn decode<'a>(
     }
 }
 
-/// What a stream says, in short.
+/// A summary of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Summary {
     reasoning: String,
@@ -93,7 +93,7 @@ impl Summary {
     }
 }
 
-/// Removes the column of a JSON error, which says nothing about the rule.
+/// Removes the column of a JSON error, which doesn't matter for the rule.
 fn without_column(error: &str) -> String {
     error.split_once(", at column").map_or_else(|| error.to_owned(), |(start, _)| format!("{start}\")"))
 }

@@ -161,7 +161,7 @@ fn messages_are_not_kept() {
     }
 }
 
-/// Field note 58: which errors another model is asked for, and which an owner must act on.
+/// Field note 58: after which errors another model is called, and which ones an owner must fix.
 #[test]
 fn errors_say_what_to_do() {
     for (error, wants_fallback, needs_owner, may_be_billed) in [

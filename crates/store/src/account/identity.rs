@@ -174,10 +174,10 @@ pub enum Changed {
     Taken,
 }
 
-/// Changes a user's address to one that was just proved to be theirs. Unused links and codes that were sent to other addresses die, except
-/// those that undo a change. An account that was unverified gets `subject`, the subject of the new address. One that was verified keeps its
-/// subject: otherwise each change of address would refill its quota and permit another trial.
-/// The account's address hash is that of the new address, which its subject is.
+/// Changes a user's address to one that was just proved to be theirs. Unused links and codes that were sent to other addresses are
+/// invalidated, except those that undo a change. An account that was unverified gets `subject`, the subject of the new address. One that
+/// was verified keeps its subject: otherwise each change of address would refill its quota and permit another trial. The account's address
+/// hash is that of the new address, which its subject is.
 ///
 /// # Errors
 /// Returns an error if the query fails or the account doesn't exist.

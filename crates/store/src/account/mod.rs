@@ -94,7 +94,7 @@ pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<V
     load_viewer(db, ViewerKey::User(user_id)).await
 }
 
-/// What a viewer is loaded by.
+/// The key by which a viewer is loaded.
 pub(crate) enum ViewerKey<'a> {
     /// Their id.
     User(UserId),
@@ -153,7 +153,7 @@ pub(crate) async fn load_viewer(db: impl PgExecutor<'_>, key: ViewerKey<'_>) -> 
     }))
 }
 
-/// Sets a user's time zone. Returns false if Postgres doesn't know the time zone or the user doesn't exist.
+/// Sets a user's time zone. Returns false if Postgres doesn't have the time zone or the user doesn't exist.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -217,7 +217,7 @@ pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<boo
         let payload = serde_json::json!({ "customer_id": customer, "sessions": std::mem::take(&mut sessions) });
         crate::job::add(&mut tx, CLOSE_CUSTOMER, Some(&close_key(&customer)), &payload, now).await?;
     }
-    // Nobody has proved that an address that isn't verified is theirs, so no customer is found by it.
+    // An unverified address may belong to someone else, so no customer is found by it.
     let payload = serde_json::json!({ "user_id": user_id, "email": account.verified_email });
     crate::job::add(&mut tx, CLOSE_DUPLICATES, Some(&format!("{CLOSE_DUPLICATES}:{user_id}")), &payload, now).await?;
     sqlx::query!("delete from account where user_id = $1", Uuid::from(user_id)).execute(&mut tx).await?;

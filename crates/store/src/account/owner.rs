@@ -93,7 +93,7 @@ pub struct AccountSummary {
     pub created_at: OffsetDateTime,
     /// Number of accounts that were created from this one's network, itself included, at most [`MAX_SHARED`]; 0 if the network is unknown.
     pub same_block: i64,
-    /// Number of accounts with this one's normalised address, itself included, at most [`MAX_SHARED`].
+    /// Number of accounts with this one's normalized address, itself included, at most [`MAX_SHARED`].
     pub same_address: i64,
     /// Number of matching accounts on all pages.
     pub all: i64,

@@ -1,5 +1,5 @@
 //! Keyed hashes of accounts that only the server can compute: subjects of accounts from before addresses were verified, which have the
-//! subject of their address although nobody has proved that it is theirs, and hashes of addresses from before these were stored.
+//! subject of their address although it was never verified, and hashes of addresses from before these were stored.
 
 use crate::Result;
 use domain::UserId;

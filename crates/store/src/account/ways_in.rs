@@ -6,7 +6,7 @@ use domain::UserId;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// What a user can prove their identity with.
+/// The ways in which a user can prove their identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ways {
     /// Whether the account has a password.
@@ -25,7 +25,7 @@ impl Ways {
     }
 }
 
-/// Loads what a user can prove their identity with.
+/// Loads the ways in which a user can prove their identity.
 ///
 /// # Errors
 /// Returns an error if the query fails or the account doesn't exist.
@@ -43,7 +43,7 @@ pub async fn ways(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Ways> {
 }
 
 /// Counts the ways in which a user can sign in, which are a password, passkeys and identities at other services, and locks the account until
-/// the transaction ends: what removes one first checks that another is left.
+/// the transaction ends, so that the last one isn't removed.
 ///
 /// # Errors
 /// Returns an error if a query fails or the account doesn't exist.
@@ -95,8 +95,8 @@ pub async fn remove_password(tx: &mut Tx, user_id: UserId) -> Result<Removal<()>
     Ok(Removal::Removed(()))
 }
 
-/// Removes everything but the password with which somebody can sign in or prove a second factor: identities, passkeys, the authenticator app
-/// and its recovery codes.
+/// Removes every way to sign in and every second factor except the password: identities, passkeys, the authenticator app and its recovery
+/// codes.
 ///
 /// # Errors
 /// Returns an error if the query fails.

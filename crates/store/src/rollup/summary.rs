@@ -1,4 +1,4 @@
-//! Figures that aren't in the report's rows: revenue, refusals, what prompt caching saved, and users with a large share of the usage.
+//! Figures that aren't in the report's rows: revenue, refusals, savings by prompt caching, and users with a large share of the usage.
 
 use crate::{Result, Tx};
 use domain::report::start_of_hour;

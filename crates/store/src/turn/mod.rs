@@ -122,7 +122,7 @@ pub struct AvailableModel {
     pub daily_spend: Option<Picos>,
 }
 
-/// Everything a turn needs to know before it is admitted.
+/// All data that a turn needs before it is admitted.
 #[derive(Clone, Debug, Default)]
 pub struct TurnContext {
     /// The turn, if it was sent before.

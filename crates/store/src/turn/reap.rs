@@ -1,4 +1,4 @@
-//! Turns whose process is gone, and ended turns whose meters aren't settled.
+//! Turns whose process has crashed or was stopped, and ended turns whose meters aren't settled.
 
 use super::PendingCall;
 use crate::Result;
@@ -100,8 +100,8 @@ pub struct ExpiredTurn {
     pub call: PendingCall,
 }
 
-/// Loads up to 100 turns whose lease has expired, by Postgres' clock, because their server is gone. Each comes with one pending call: of a
-/// hedged turn's two calls, the one with the higher `call_no`.
+/// Loads up to 100 turns whose lease has expired, by Postgres' clock: their server has crashed or was stopped. Each comes with one pending
+/// call: of a hedged turn's two calls, the one with the higher `call_no`.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -163,7 +163,7 @@ pub struct AnswerMessage<'a> {
 }
 
 /// Stores the response of a stopped turn while its usage is still being read, so that the transcript has it at once. Turn and ledger row stay
-/// open; [`record`] ends them and leaves the message as it is. Does nothing if the conversation is gone.
+/// open; [`record`] ends them and leaves the message as it is. Does nothing if the conversation no longer exists.
 ///
 /// # Errors
 /// Returns an error if a query fails.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// The request hash of a turn that no client sent.
 const NO_REQUEST: &[u8] = &[0; 32];
 
-/// What a side call is for.
+/// The purpose of a side call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SidePurpose {
     /// A summary of a conversation's oldest messages.
@@ -33,7 +33,7 @@ impl SidePurpose {
 
 /// A side call to write before its provider is called.
 pub struct NewSideCall<'a> {
-    /// What it is for.
+    /// Its purpose.
     pub purpose: SidePurpose,
     /// A new turn id of its own.
     pub turn_id: TurnId,
@@ -60,7 +60,7 @@ pub struct NewSideCall<'a> {
 /// Writes the turn, without a conversation, and its pending ledger row.
 ///
 /// # Errors
-/// Returns an error if the query fails, or the conversation is gone or belongs to another user. Nothing is written then.
+/// Returns an error if the query fails, or the conversation no longer exists or belongs to another user. Nothing is written then.
 pub async fn write_side_pending(db: impl PgExecutor<'_>, new: &NewSideCall<'_>) -> Result<PendingCall> {
     let call = PendingCall { id: AiUsageId::at(new.now), created_at: new.now };
     sqlx::query!(

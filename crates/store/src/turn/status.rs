@@ -8,8 +8,8 @@ use uuid::Uuid;
 /// What became of a turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnStatus {
-    /// Whether it has ended: its response is stored, or there is none to wait for. A turn whose server is gone counts as running until the
-    /// reaper has ended it.
+    /// Whether it has ended: its response is stored, or there is none to wait for. A turn whose server has crashed or was stopped counts
+    /// as running until the reaper has ended it.
     pub ended: bool,
     /// Its conversation; `None` if that was deleted, or if the turn was stopped before its response began.
     pub conversation_id: Option<ConversationId>,
@@ -30,7 +30,7 @@ pub struct LatestTurn {
     pub label: String,
 }
 
-/// Loads what became of a turn. Returns `None` if it doesn't exist or belongs to another user.
+/// Loads the state of a turn. Returns `None` if it doesn't exist or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -45,8 +45,8 @@ pub struct NewTurn<'a> {
     pub new_title: Option<&'a str>,
     /// Whether that conversation is temporary.
     pub is_temporary: bool,
-    /// The settings of the conversation that this turn creates. Of an existing one, only the model and the effort are remembered, and only
-    /// if there is a model.
+    /// The settings of the conversation that this turn creates. Of an existing one, only the model and the effort are updated, and only if
+    /// there is a model.
     pub settings: &'a ChatSettings,
     /// Where it is in the conversation's tree.
     pub branch: Branch,
@@ -102,8 +102,8 @@ pub enum InsertOutcome {
     Known,
     /// The conversation doesn't exist, for example because it was just deleted; nothing was written.
     NoConversation,
-    /// The conversation isn't the one for which the turn was prepared: another branch is visible, or the new question's parent is
-    /// gone. Nothing was written.
+    /// The conversation isn't the one for which the turn was prepared: another branch is visible, or the new question's parent no
+    /// longer exists. Nothing was written.
     Changed,
     /// One of the files doesn't exist, was sent before or belongs to another user; nothing was written.
     NoAttachment,
@@ -211,7 +211,7 @@ struct Inserted {
     parent_id: Option<Uuid>,
 }
 
-/// The parameters that say where a turn is in the tree.
+/// The parameters that determine a turn's position in the tree.
 struct Place {
     question_id: MessageId,
     is_regeneration: bool,
@@ -372,7 +372,7 @@ pub async fn undo(db: &Db, undone: &UndoneTurn) -> Result<()> {
     Ok(())
 }
 
-/// Deletes an undone turn after its hold has been released, so that the same request can be sent retried_message with the same id.
+/// Deletes an undone turn after its hold has been released, so that the same request can be sent again with the same id.
 ///
 /// # Errors
 /// Returns an error if the query fails. The reaper settles the turn at zero then.

@@ -16,7 +16,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 #[error("the client has disconnected")]
 pub(super) struct Disconnected;
 
-/// What an export is written to.
+/// The sink of an export.
 pub(super) trait Sink: Send {
     /// Appends bytes, and waits until the client has room for them.
     fn write(&mut self, bytes: &[u8]) -> impl Future<Output = anyhow::Result<()>> + Send;

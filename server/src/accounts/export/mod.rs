@@ -59,7 +59,7 @@ pub(crate) fn conversation(
     )
 }
 
-/// Returns what `write` writes. A failure is logged and breaks the stream off, so that nobody takes a part for the whole.
+/// Returns what `write` writes. A failure is logged and aborts the stream, so that a part isn't mistaken for the whole.
 fn written<F>(write: impl FnOnce(Chunks) -> F) -> Stream
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Who belongs to the demo company: when each user joined, what they pay and how much they use. The same every time, relative to now.
+//! The users of the demo company: when each joined, what they pay and how much they use. The same every time, relative to now.
 
 use domain::Period;
 use time::{Duration, OffsetDateTime};

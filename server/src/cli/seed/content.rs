@@ -1,4 +1,4 @@
-//! What the users of the demo company write about: questions and answers in Markdown.
+//! The conversations of the demo company: questions and answers in Markdown.
 
 /// A question and its answer.
 pub(super) struct Exchange {

@@ -145,7 +145,7 @@ impl Seed {
         Ok(())
     }
 
-    /// Adds what a member has written and received. Returns the number of turns.
+    /// Adds the conversations and usage of a member. Returns the number of turns.
     async fn add_usage(&self, number: u64, member: &Member, user_id: UserId) -> anyhow::Result<u32> {
         if !member.is_verified {
             return Ok(0);

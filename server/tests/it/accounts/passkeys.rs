@@ -169,7 +169,7 @@ async fn a_passkey_confirms_and_is_renamed_and_removed() {
     let mut phone = app.visitor();
     let (challenge, options) = begin(&mut phone, "/sign-in/passkey").await;
     let done = finish(&mut phone, "/sign-in/passkey", &challenge, &passkey.sign(&options)).await;
-    is_refused(done, "isn't known here").await;
+    is_refused(done, "isn't registered here").await;
 }
 
 /// Field note 17: ceremonies are attempts, those of signed-in users as well. A deployment whose URL has no domain name has no passkeys.

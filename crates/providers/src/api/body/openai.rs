@@ -4,7 +4,7 @@ use crate::api::conversation::{Conversation, Image, OutputFormat, Part, ToolChoi
 use domain::{Model, Role};
 use serde_json::{Map, Value, json};
 
-/// Budgets of reasoning tokens up to which an effort is meant.
+/// Maximum budget of reasoning tokens that each effort corresponds to.
 const EFFORTS: [(u64, &str); 3] = [(4_096, "low"), (16_384, "medium"), (u64::MAX, "high")];
 
 /// Returns the body of a chat completion without its model and limit.
@@ -41,7 +41,7 @@ pub(crate) fn completions(conversation: &Conversation<'_>, model: &Model) -> Val
     Value::Object(body)
 }
 
-/// Returns the effort, or the one that a budget means, if the model has it.
+/// Returns the effort, or the one that corresponds to a budget, if the model has it.
 fn effort<'a>(conversation: &Conversation<'a>, model: &Model) -> Option<&'a str> {
     let of_budget = |budget: u64| EFFORTS.iter().find(|(max, _)| budget <= *max).map(|(_, effort)| *effort);
     let effort = conversation.effort.or_else(|| conversation.thinking_budget.and_then(of_budget))?;

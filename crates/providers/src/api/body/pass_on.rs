@@ -58,7 +58,7 @@ fn copied(request: &Value, names: &[&str]) -> Map<String, Value> {
     body
 }
 
-/// Returns the body of a chat completion. Compatible servers don't know the role `developer`, and all accept `system` in its place.
+/// Returns the body of a chat completion. Compatible servers don't support the role `developer`, and all accept `system` in its place.
 pub(crate) fn completions(request: &Value) -> Value {
     let mut body = Value::Object(copied(request, &COMPLETIONS));
     if let Some(fields) = body.as_object_mut() {

@@ -36,9 +36,9 @@ pub(crate) struct Parsed<'a> {
     pub includes_usage: bool,
     /// The requested maximum number of output tokens.
     pub max_output: Option<Tokens>,
-    /// What it says.
+    /// Its value.
     pub conversation: Conversation<'a>,
-    /// A field that only a provider of the same format understands.
+    /// A field that only a provider of the same format supports.
     pub native_field: Option<&'static str>,
 }
 

@@ -109,7 +109,7 @@ fn loose_schemas_become_an_instruction() {
     assert_eq!(body["output_config"], json!({"effort": "low"}));
 }
 
-/// Reasoning with Anthropic's signature goes back to Anthropic from every format, and to nobody else.
+/// Reasoning with Anthropic's signature goes back to Anthropic from every format, and to no other provider.
 #[test]
 fn signed_reasoning_is_sent_back_to_anthropic_only() {
     let block = json!({"type": "thinking", "thinking": "Hm.", "signature": "sig"});

@@ -1,4 +1,4 @@
-//! Translated there and back, a conversation says the same.
+//! A conversation that is translated there and back has the same content.
 
 use super::*;
 use crate::api::conversation::{Conversation, Part};
@@ -41,7 +41,7 @@ fn completion(said: &[Said]) -> Value {
     json!({"model": "m", "messages": messages, "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]})
 }
 
-/// What a conversation says, in order.
+/// The content of a conversation, in order.
 fn summary(conversation: &Conversation<'_>) -> Vec<String> {
     let mut out = vec![conversation.system_text()];
     for turn in &conversation.turns {

@@ -256,7 +256,7 @@ fn chunks() -> impl Strategy<Value = Vec<Chunk>> {
 }
 
 proptest! {
-    /// However text, reasoning and calls are mixed, nothing is lost in any format, and the whole body says what the stream says.
+    /// However text, reasoning and calls are mixed, nothing is lost in any format, and the whole body has the content of the stream.
     #[test]
     fn nothing_is_lost(chunks in chunks()) {
         let (mut text, mut reasoning, mut calls) = (String::new(), String::new(), Vec::<String>::new());
