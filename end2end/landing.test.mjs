@@ -83,6 +83,17 @@ test('the models and their prices are readable on phones, also at twice the text
   await shot(page, '5-models-on-a-phone');
 });
 
+test('what is touched on the site is as high as a finger needs', { timeout: 600_000 }, async () => {
+  const phone = await browser.visitor({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, quiet: true });
+  for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/status']) {
+    await phone.goto(app.url + path);
+    const small = await phone.evaluate(() => [...document.querySelectorAll('button, .button, nav a, footer li > a, .auth-links a, summary')]
+      .filter((element) => element.checkVisibility() && element.getBoundingClientRect().height < 43.5)
+      .map((element) => `${element.innerText || element.ariaLabel}: ${element.getBoundingClientRect().height} px`));
+    assert.deepEqual(small, [], path);
+  }
+});
+
 test('a chosen theme overrides the system and stays', { timeout: 600_000 }, async () => {
   const page = await browser.visitor({ colorScheme: 'light' });
   await page.goto(app.url);
