@@ -83,7 +83,7 @@ test('the models and their prices are readable on phones, also at twice the text
   await shot(page, '5-models-on-a-phone');
 });
 
-test('what is touched on the site is as high as a finger needs', { timeout: 600_000 }, async () => {
+test('touch targets on the site are at least 44 px high', { timeout: 600_000 }, async () => {
   const phone = await browser.visitor({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, quiet: true });
   for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/status']) {
     await phone.goto(app.url + path);

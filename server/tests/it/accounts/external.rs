@@ -128,7 +128,7 @@ async fn a_new_identity_gets_an_account_and_finds_it_again() {
     assert!(app.one::<bool>("select not exists (select from sign_in_state)").await, "used up");
 }
 
-/// A new account accepts the terms that the page with the button showed. Who has an account accepts nothing by signing in.
+/// A new account accepts the terms that the page with the button showed. A user with an account accepts nothing by signing in.
 #[tokio::test]
 async fn a_new_account_needs_the_current_terms() {
     let (app, _issuer) = start().await;
