@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { LLMock } from '@copilotkit/aimock';
-import { startApp, verify } from './test-app.mjs';
+import { startApp, termsOf, verify } from './test-app.mjs';
 
 const TEXT = 'Grüße an alle, 世界が待っている 🦀, and a few plain words to make it long enough for several pieces.';
 let mock, app, cookie;
@@ -14,7 +14,7 @@ before(async () => {
   mock.onMessage('refuse', { error: { message: 'no', type: 'invalid_request_error' }, status: 400 });
   await mock.start();
   app = await startApp({ stripe: false, providerAt: mock.url });
-  const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery' });
+  const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery', terms: await termsOf(app) });
   const made = await fetch(`${app.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
   cookie = made.headers.get('set-cookie').split(';')[0];
   await verify(app, 'ann@example.com', cookie);

@@ -63,6 +63,37 @@ test('without JavaScript the demo leads to the sign-up, and themes work', { time
   await page.locator('html:not([data-theme])').waitFor();
 });
 
+test('the models and their prices are readable on phones, also at twice the text size', { timeout: 600_000 }, async () => {
+  const page = await browser.visitor({ quiet: true, reducedMotion: 'reduce' });
+  await page.goto(app.url);
+  const table = page.getByRole('region', { name: 'Models and prices' });
+  for (const size of ['100%', '200%']) {
+    await page.evaluate((fontSize) => { document.documentElement.style.fontSize = fontSize; }, size);
+    for (const width of [390, 320]) {
+      await page.setViewportSize({ width, height: 800 });
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      assert.ok(over <= 0, `the page is ${over} px too wide at ${width} px and ${size}`);
+      const cut = await table.evaluate((box) => box.scrollWidth - box.clientWidth);
+      assert.ok(cut <= 0, `${cut} px of the table are cut at ${width} px and ${size}`);
+    }
+  }
+  const heads = await table.locator('tbody tr').first().locator('td').evaluateAll((cells) =>
+    cells.map((cell) => getComputedStyle(cell, '::before').content));
+  assert.deepEqual(heads, ['"Plans"', '"Per million tokens read"', '"Per million tokens written"', '"One page and its answer"']);
+  await shot(page, '5-models-on-a-phone');
+});
+
+test('touch targets on the site are at least 44 px high', { timeout: 600_000 }, async () => {
+  const phone = await browser.visitor({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, quiet: true });
+  for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/status']) {
+    await phone.goto(app.url + path);
+    const small = await phone.evaluate(() => [...document.querySelectorAll('button, .button, nav a, footer li > a, .auth-links a, summary')]
+      .filter((element) => element.checkVisibility() && element.getBoundingClientRect().height < 43.5)
+      .map((element) => `${element.innerText || element.ariaLabel}: ${element.getBoundingClientRect().height} px`));
+    assert.deepEqual(small, [], path);
+  }
+});
+
 test('a chosen theme overrides the system and stays', { timeout: 600_000 }, async () => {
   const page = await browser.visitor({ colorScheme: 'light' });
   await page.goto(app.url);

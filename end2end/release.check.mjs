@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { freePort, release, startApp } from './test-app.mjs';
+import { freePort, release, startApp, termsOf } from './test-app.mjs';
 
 // Reads the [Service] settings of the systemd unit, with its folder replaced by the one that the release was unpacked to.
 function unit() {
@@ -48,7 +48,7 @@ test('the unit starts the release with only its own settings and an environment 
 
 test('the release serves hashed and compressed files', { timeout: 600_000 }, async () => {
   const app = await startApp();
-  const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery' });
+  const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery', terms: await termsOf(app) });
   const signedUp = await fetch(`${app.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
   assert.equal(signedUp.status, 303);
   const cookie = signedUp.headers.getSetCookie()[0].split(';')[0];

@@ -284,9 +284,16 @@ export async function signUpByForm(page, app, email, name = '') {
   await page.goto(`${app.url}/chat`);
 }
 
+// The version of the terms that the sign-up form of an app has.
+export async function termsOf(app) {
+  const page = await (await fetch(`${app.url}/sign-up`)).text();
+  const [, terms] = page.match(/name="terms" value="([\d-]+)"/) ?? assert.fail('the form has no version of the terms');
+  return terms;
+}
+
 // Does the same with a request of the page's browser, which is faster.
 export async function signUp(page, app, email, name = '') {
-  const form = { email, name, password };
+  const form = { email, name, password, terms: await termsOf(app) };
   const done = await page.context().request.post(`${app.url}/sign-up`, { form, maxRedirects: 0 });
   assert.equal(done.status(), 303, email);
   await verify(app, email, await cookiesOf(page, app));

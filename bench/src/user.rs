@@ -1,6 +1,7 @@
 //! Users who chat over HTTP, and timing of their requests.
 
 use anyhow::{Context as _, ensure};
+use domain::brand;
 use reqwest::{Client, Response};
 use serde_json::json;
 use sqlx::PgPool;
@@ -32,7 +33,7 @@ impl Users {
         for _ in 0..many {
             let client = client()?;
             let email = format!("{}@example.com", uuid::Uuid::now_v7().simple());
-            let form = format!("email={email}&password=correct+horse+battery");
+            let form = format!("email={email}&password=correct+horse+battery&terms={}", brand::TERMS_VERSION);
             let request =
                 client.post(format!("{url}/sign-up")).header("content-type", "application/x-www-form-urlencoded");
             // Each from its own address: sign-ups from one address are limited.

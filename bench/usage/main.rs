@@ -12,7 +12,7 @@ use bench::process::{Process, env, owner_url};
 use bench::user::{Users, client, time_to_first_token};
 use bench::{ms, percentile, print_result};
 use domain::top_users::Order;
-use domain::{ModelName, PlanId, ReportPeriod, UsageFilter};
+use domain::{ModelName, PlanId, ReportPeriod, UsageFilter, brand};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr as _;
@@ -114,7 +114,8 @@ impl Admin {
         let email = format!("admin-{}@example.com", uuid::Uuid::now_v7().simple());
         let client = client()?;
         let request = client.post(format!("{url}/sign-up")).header("content-type", "application/x-www-form-urlencoded");
-        let response = request.body(format!("email={email}&password=correct+horse+battery")).send().await?;
+        let form = format!("email={email}&password=correct+horse+battery&terms={}", brand::TERMS_VERSION);
+        let response = request.body(form).send().await?;
         ensure!(response.status() == 303, "sign-up returned {}", response.status());
         let cookie = response.headers().get("set-cookie").context("no cookie")?.to_str()?;
         let cookie = cookie.split(';').next().unwrap_or_default().to_owned();

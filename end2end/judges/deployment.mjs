@@ -1,7 +1,7 @@
 // A deployment whose users have API keys, behind a proxy that records when programs call.
 import assert from 'node:assert/strict';
 import { createServer, request as send } from 'node:http';
-import { password, startApp, verify } from '../test-app.mjs';
+import { password, startApp, termsOf, verify } from '../test-app.mjs';
 
 // A model of each provider format.
 export const [CLAUDE, GPT] = ['claude-haiku-5-5', 'gpt-6-luna'];
@@ -40,7 +40,7 @@ async function startProxy(target) {
 async function createKey(app, email, plan) {
   const post = (path, form, headers) =>
     fetch(app.url + path, { method: 'POST', body: new URLSearchParams(form), redirect: 'manual', headers });
-  const made = await post('/sign-up', { email, password });
+  const made = await post('/sign-up', { email, password, terms: await termsOf(app) });
   const cookie = made.headers.getSetCookie().map((one) => one.split(';')[0]).join('; ');
   await verify(app, email, cookie);
   app.query(`update account set plan_id = '${plan}' where email = '${email}'`);

@@ -8,10 +8,9 @@ at_exit() { AT_EXIT+="$1 || true; "; trap 'eval "$AT_EXIT"' EXIT; }
 # Prints the port in LISTEN_ADDR.
 port() { local addr=${LISTEN_ADDR:-127.0.0.1:3000}; echo "${addr##*:}"; }
 
-# Starts a Stripe simulator if no Stripe key is set, so that no money moves; one that already runs for this checkout is used. It keeps its
+# Starts a Stripe simulator and exports its settings, so that no money moves; one that already runs for this checkout is used. It keeps its
 # state in .dev/stripe.json.
-simulate_stripe() {
-  [ -z "${STRIPE_SECRET_KEY:-}" ] || return 0
+start_stripe_simulator() {
   local port; port=$(free_port stripe)
   if ! port_answers "$port"; then
     target/debug/fakes stripe "127.0.0.1:$port" "http://127.0.0.1:$(port)/stripe/webhook" "$DEV/stripe.json" >"$DEV/stripe.log" 2>&1 &
@@ -19,6 +18,12 @@ simulate_stripe() {
     wait_for_port "$port" stripe
   fi
   export STRIPE_SECRET_KEY=sk_test_fake STRIPE_WEBHOOK_SECRET=whsec_fake STRIPE_BASE_URL=http://127.0.0.1:$port
+}
+
+# Unless a Stripe key is set, takes the Stripe simulator and gives it the plans.
+simulate_stripe() {
+  [ -z "${STRIPE_SECRET_KEY:-}" ] || return 0
+  start_stripe_simulator
   target/debug/quotient plans push >"$DEV/stripe.log" || die "can't push the plans to the Stripe simulator (see .dev/stripe.log)"
 }
 
@@ -57,6 +62,19 @@ cmd_watch() {
   simulate_stripe
   # Uses a separate folder. Hashed file names are only for releases.
   SITE_ROOT=target/watch-site LEPTOS_SITE_ROOT=target/watch-site LEPTOS_HASH_FILES=false serve cargo leptos watch
+}
+
+# quotient COMMAND…: runs a subcommand of the last build on the databases of this checkout. Without a Stripe key, commands that need Stripe use the
+# Stripe simulator.
+cmd_quotient() {
+  [ $# -gt 0 ] || die "usage: ./dev quotient COMMAND…; ./dev up serves the app"
+  [ -x target/debug/quotient ] || die "there is no build yet; run ./dev up first"
+  databases
+  export PUBLIC_URL=${PUBLIC_URL:-http://127.0.0.1:$(port)}
+  case $1 in
+    plans | billing) [ -n "${STRIPE_SECRET_KEY:-}" ] || start_stripe_simulator ;;
+  esac
+  target/debug/quotient "$@"
 }
 
 # seed [--users N] [--days N]: fills the database with a demo company, whose payers are customers of the Stripe simulator.

@@ -1,6 +1,7 @@
 //! Buttons that lead to another service to sign in there.
 
 use super::auth_card::Divider;
+use super::terms_notice::TermsField;
 use crate::page_context::page_context;
 use crate::view::identity::ProviderButton;
 use leptos::prelude::*;
@@ -40,7 +41,10 @@ pub fn ContinueWith(
     view! {
         <form method="post" action=format!("/sign-in/with/{id}")>
             {next.map(|next| view! { <input type="hidden" name="next" value=next/> })}
-            {confirms.then(|| view! { <input type="hidden" name="confirm" value="yes"/> })}
+            {match confirms {
+                true => view! { <input type="hidden" name="confirm" value="yes"/> }.into_any(),
+                false => view! { <TermsField/> }.into_any(),
+            }}
             <button class="secondary">{mark}{format!("Continue with {label}")}</button>
         </form>
     }

@@ -3,7 +3,14 @@
 use domain::brand;
 use leptos::prelude::*;
 
-/// A sentence below a button that creates an account. The account stores the version of the terms.
+/// The hidden field of a form that can create an account: the version of the terms that its page shows. A form that was rejected shows the
+/// current version, not the submitted one.
+#[component]
+pub fn TermsField() -> impl IntoView {
+    view! { <input type="hidden" name="terms" value=brand::TERMS_VERSION/> }
+}
+
+/// A sentence below a button that creates an account. The account stores the version of the terms, which the form has in its [`TermsField`].
 #[component]
 pub fn TermsNotice(
     /// What the visitor does, before "you accept".

@@ -6,7 +6,7 @@ use crate::components::captcha::CaptchaField;
 use crate::components::field::{Field, FormError, PasswordField};
 use crate::components::loaded::loaded;
 use crate::components::provider_button::ServiceRow;
-use crate::components::terms_notice::TermsNotice;
+use crate::components::terms_notice::{TermsField, TermsNotice};
 use crate::page_context::page_context;
 use crate::view::identity::ProviderButton;
 use crate::view::plan::PlanCatalog;
@@ -25,6 +25,7 @@ pub fn SignUp() -> impl IntoView {
             <form method="post" action="/sign-up" class="stack">
                 <FormError/>
                 <NextField/>
+                <TermsField/>
                 <Field name="name" label="Name" kind="text" autocomplete="name" optional=true/>
                 <Field name="email" label="Email" kind="email" autocomplete="username"/>
                 <PasswordField name="password" label="Password" autocomplete="new-password" hint=PASSWORD_HINT/>

@@ -7,6 +7,7 @@ use super::identities::{self, ExternalIdentity};
 use super::rejection::Rejection;
 use super::session::{self, Factors};
 use super::sign_in::{self, Completed, Proof};
+use super::sign_up::terms_changed;
 use super::{activity, email, profile, verify};
 use crate::AppState;
 use crate::failure::Failure;
@@ -30,16 +31,17 @@ pub(crate) enum Outcome {
 }
 
 /// Signs in with an identity, or creates an account for it. The link that verifies a new account's address leads on to `chosen_plan`, the path of
-/// the plan that was chosen before.
+/// the plan that was chosen before. A new account accepts `terms`, the version of the terms that the page with the button showed.
 ///
 /// # Errors
-/// Returns a rejection if the service sent no usable address, or there were too many sign-ups.
+/// Returns a rejection if the service sent no usable address, the terms have changed meanwhile, or there were too many sign-ups.
 pub(crate) async fn sign_in_with(
     app: &AppState,
     session: &Session,
     client: &ClientInfo,
     identity: &ExternalIdentity,
     chosen_plan: Option<&str>,
+    terms: &str,
 ) -> Result<Outcome, Rejection> {
     if let Some(user) = known(app, identity).await? {
         return Ok(match sign_in::complete(app, session, client, &user, Proof::Identity).await? {
@@ -51,8 +53,11 @@ pub(crate) async fn sign_in_with(
     if let Some(user) = account::credentials(&app.db, &address).await? {
         return exists(session, &user, identity).await;
     }
+    if terms != brand::TERMS_VERSION {
+        return Err(Rejection::invalid("", terms_changed(&format!("continue with {} again", identity.label))));
+    }
     attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
-    let Some(user_id) = create(app, client, (&address, chosen_plan), identity).await? else {
+    let Some(user_id) = create(app, client, (&address, chosen_plan), identity, terms).await? else {
         // Another request created it a moment ago.
         let message = format!("Your account was created in another tab. Continue with {} again.", identity.label);
         return Err(Rejection::invalid("", message));
@@ -100,6 +105,7 @@ async fn create(
     client: &ClientInfo,
     (address, chosen_plan): (&str, Option<&str>),
     identity: &ExternalIdentity,
+    terms: &str,
 ) -> Result<Option<UserId>, Rejection> {
     let now = AppState::now();
     let user_id = UserId::at(now);
@@ -119,7 +125,7 @@ async fn create(
         email_verified_at: identity.is_email_verified.then_some(now),
         address_hash: &app.subject(address)?,
         sign_up_block: Some(&client.block),
-        accepted_terms: Some((brand::TERMS_VERSION, now)),
+        accepted_terms: Some((terms, now)),
     };
     let mut tx = store::begin(&app.db).await?;
     if account::create(&mut tx, &new).await? == Created::EmailTaken {

@@ -24,6 +24,8 @@ pub(crate) struct SignUp<'a> {
     pub name: &'a str,
     /// Password.
     pub password: SecretString,
+    /// The version of the terms that the form's page showed; empty if the form had none.
+    pub terms: &'a str,
     /// What the captcha's widget returned; empty without one.
     pub captcha: &'a str,
     /// The path of the plan that was chosen before; the link in the mail leads on to it.
@@ -60,6 +62,9 @@ pub(crate) async fn sign_up(
 /// Returns the invalid fields, each with an error message.
 fn check(new: &SignUp<'_>) -> Vec<(&'static str, String)> {
     let mut errors = Vec::new();
+    if new.terms != brand::TERMS_VERSION {
+        errors.push(("", terms_changed("create the account again")));
+    }
     if let Err(sentence) = email::check_new(new.email) {
         errors.push(("email", sentence.to_owned()));
     }
@@ -70,6 +75,14 @@ fn check(new: &SignUp<'_>) -> Vec<(&'static str, String)> {
         errors.push(("password", sentence));
     }
     errors
+}
+
+/// Returns the sentence for a visitor whose page showed another version of the terms than the current one, with what to do after reading it.
+pub(super) fn terms_changed(next_step: &str) -> String {
+    format!(
+        "The terms have changed since this page was opened. Read the version of {}, then {next_step}.",
+        brand::TERMS_VERSION
+    )
 }
 
 /// Creates the account. Returns `None` if the address has one.
@@ -92,7 +105,7 @@ async fn create(
         email_verified_at: None,
         address_hash: &app.subject(new.email)?,
         sign_up_block: Some(&client.block),
-        accepted_terms: Some((brand::TERMS_VERSION, AppState::now())),
+        accepted_terms: Some((new.terms, AppState::now())),
     };
     let mut tx = store::begin(&app.db).await?;
     match account::create(&mut tx, &account).await? {

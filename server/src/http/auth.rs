@@ -35,6 +35,9 @@ struct SignUpForm {
     password: SecretString,
     #[serde(default)]
     next: String,
+    /// The version of the terms that the form's page showed.
+    #[serde(default)]
+    terms: String,
     #[serde(default, rename = "cf-turnstile-response", alias = "h-captcha-response")]
     captcha: String,
 }
@@ -87,7 +90,14 @@ pub(crate) async fn sign_up(
     let mut client = client_info(&app, &again)?;
     let cookie = browser::remember(&app, &again, &mut client);
     let chosen_plan = chosen_plan(&form.next);
-    let new = SignUp { email: &address, name, password: form.password, captcha: &form.captcha, chosen_plan };
+    let new = SignUp {
+        email: &address,
+        name,
+        password: form.password,
+        terms: &form.terms,
+        captcha: &form.captcha,
+        chosen_plan,
+    };
     match sign_up::sign_up(&app, &session, &client, new).await {
         Ok(()) => Ok(signed_in(&form.next, cookie)),
         Err(rejection) => {

@@ -21,7 +21,7 @@ use crate::identity::providers::Provider;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{Problem, UserId, Viewer};
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use store::sign_in_state::{Purpose, SignInState};
 use tower_sessions::Session;
@@ -29,6 +29,8 @@ use tower_sessions::Session;
 const SECURITY: &str = "/settings/security";
 /// Lifetime of the cookie that binds a sign-in to its browser, in seconds.
 const MAX_AGE_S: u32 = 600;
+/// Maximum length of a version of the terms, which is a day.
+const MAX_TERMS: usize = 10;
 /// Maximum length of a provider's error code in the log.
 const MAX_ERROR: usize = 60;
 
@@ -37,6 +39,9 @@ const MAX_ERROR: usize = 60;
 struct BeginForm {
     #[serde(default)]
     next: String,
+    /// The version of the terms that the button's page showed; empty if the button creates no accounts.
+    #[serde(default)]
+    terms: String,
     /// Not empty if a signed-in user proves again who they are.
     #[serde(default)]
     confirm: String,
@@ -49,6 +54,29 @@ fn find<'a>(app: &'a AppState, id: &str) -> Result<&'a Provider, Problem> {
 /// The name of the cookie that binds a sign-in to its browser.
 fn cookie_name(app: &AppState) -> &'static str {
     if app.config.is_https() { "__Host-sign-in" } else { "sign-in" }
+}
+
+/// What the cookie of a sign-in has, as `BROWSER.TERMS`.
+#[derive(Default)]
+struct SignInCookie {
+    /// Binds the sign-in to the browser; `None` without a cookie.
+    browser: Option<String>,
+    /// The version of the terms that the browser's last page with a provider's button showed; may be empty.
+    terms: String,
+}
+
+impl SignInCookie {
+    fn read(app: &AppState, headers: &HeaderMap) -> Self {
+        let Some(value) = cookie(headers, cookie_name(app)) else { return Self::default() };
+        let (browser, terms) = value.split_once('.').unwrap_or((value.as_str(), ""));
+        Self { browser: Some(browser.to_owned()), terms: terms.to_owned() }
+    }
+
+    /// Notes the version that a form names. Anyone can write it, so it is cut to what a day consists of.
+    fn note_terms(self, shown: &str) -> Self {
+        let terms: String = shown.chars().filter(|c| c.is_ascii_digit() || *c == '-').take(MAX_TERMS).collect();
+        if terms.is_empty() { self } else { Self { terms, ..self } }
+    }
 }
 
 /// `POST /sign-in/with/{provider}`: leads to the provider's page.
@@ -64,7 +92,8 @@ pub(crate) async fn begin(
         Some(viewer) if !form.confirm.is_empty() => ("/sign-in/confirm", Purpose::Confirm(viewer.user_id)),
         _ => ("/sign-in", Purpose::SignIn),
     };
-    let (client, known) = (client_info(&app, &again)?, cookie(again.headers(), cookie_name(&app)));
+    let (client, known) = (client_info(&app, &again)?, SignInCookie::read(&app, again.headers()));
+    let known = known.note_terms(&form.terms);
     let next = local(&form.next).unwrap_or_default();
     match start(&app, &client, provider, (purpose, next), known).await {
         Ok(response) => Ok(response),
@@ -80,7 +109,7 @@ pub(crate) async fn link(
     request: Request,
 ) -> Result<Response, Failure> {
     let provider = find(&app, &id)?;
-    let (client, known) = (client_info(&app, &request)?, cookie(request.headers(), cookie_name(&app)));
+    let (client, known) = (client_info(&app, &request)?, SignInCookie::read(&app, request.headers()));
     match start(&app, &client, provider, (Purpose::Link(viewer.user_id), ""), known).await {
         Ok(response) => Ok(response),
         Err(rejection) => Ok(reject(&app, request, SECURITY, Vec::new(), rejection).await),
@@ -110,14 +139,16 @@ async fn start(
     client: &ClientInfo,
     provider: &Provider,
     (purpose, next): (Purpose, &str),
-    known: Option<String>,
+    known: SignInCookie,
 ) -> Result<Response, Rejection> {
     attempts::count_attempt(app, &client.origin, Attempt::External).await?;
     let name = cookie_name(app);
-    let begun = flow::begin(app, provider, purpose, next, known).await;
+    let SignInCookie { browser, terms } = known;
+    let begun = flow::begin(app, provider, purpose, next, browser).await;
     let begun = begun.map_err(|error| refused(&provider.config, error))?;
     let secure = if app.config.is_https() { "; Secure" } else { "" };
-    let cookie = format!("{name}={}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax{secure}", begun.browser);
+    let value = format!("{}.{terms}", begun.browser);
+    let cookie = format!("{name}={value}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax{secure}");
     let mut response = Redirect::to(&begun.url).into_response();
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -125,9 +156,9 @@ async fn start(
     Ok(response)
 }
 
-/// Reads the parameters with which a browser returns.
-fn returned(app: &AppState, request: &Request) -> Returned {
-    let mut returned = Returned { browser: cookie(request.headers(), cookie_name(app)), ..Returned::default() };
+/// Reads the parameters with which a browser returns. `browser` is the part of its cookie that binds the sign-in to it.
+fn returned(browser: Option<String>, request: &Request) -> Returned {
+    let mut returned = Returned { browser, ..Returned::default() };
     for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
         match &*name {
             "state" => returned.state = value.into_owned(),
@@ -153,7 +184,8 @@ pub(crate) async fn callback(
     request: Request,
 ) -> Result<Response, Failure> {
     let provider = find(&app, &id)?;
-    let returned = returned(&app, &request);
+    let SignInCookie { browser, terms } = SignInCookie::read(&app, request.headers());
+    let returned = returned(browser, &request);
     let Some(state) = flow::take(&app, provider, &returned).await? else {
         let message = "This sign-in has expired or was used before. Start again.";
         return Ok(reject(&app, request, "/sign-in", Vec::new(), Rejection::invalid("", message)).await);
@@ -167,7 +199,7 @@ pub(crate) async fn callback(
     let next = state.next.clone();
     let mut client = client_info(&app, &request)?;
     let cookie = browser::remember(&app, &request, &mut client);
-    let browser = Browser { client, cookie, session, viewer };
+    let browser = Browser { client, cookie, session, viewer, terms };
     match finish(&app, browser, provider, state, returned).await {
         Ok(response) => Ok(response),
         Err(rejection) => Ok(reject(&app, request, page, vec![("next", next)], rejection).await),
@@ -181,6 +213,8 @@ struct Browser {
     cookie: Option<HeaderValue>,
     session: Session,
     viewer: Option<Viewer>,
+    /// The version of the terms that the page with the provider's button showed; empty if it isn't known.
+    terms: String,
 }
 
 /// Verifies the identity and performs the action for which the sign-in was begun.
@@ -191,7 +225,7 @@ async fn finish(
     state: SignInState,
     returned: Returned,
 ) -> Result<Response, Rejection> {
-    let Browser { client, cookie, session, viewer } = browser;
+    let Browser { client, cookie, session, viewer, terms } = browser;
     // The user may have signed out meanwhile, or signed in to another account.
     let viewer_of = |user_id: UserId| {
         let same = viewer.filter(|viewer| viewer.user_id == user_id);
@@ -211,16 +245,19 @@ async fn finish(
             session::reauthenticate(app, &session, user_id, Factors::One).await?;
             Ok(Redirect::to(local(&next).unwrap_or("/settings")).into_response())
         }
-        Purpose::SignIn => match external::sign_in_with(app, &session, &client, &identity, chosen_plan(&next)).await? {
-            Outcome::SignedIn => Ok(signed_in(&next, cookie)),
-            Outcome::SecondFactor => Ok(Redirect::to(&second_factor_page(&next)).into_response()),
-            Outcome::Exists { is_kept } => {
-                let how = if is_kept { "kept" } else { "settings" };
-                let page = format!("/sign-in?link={}&how={how}", provider.config.id);
-                let next = local(&next).map(|next| with_next("", Some(next)).replacen('?', "&", 1));
-                Ok(Redirect::to(&format!("{page}{}", next.unwrap_or_default())).into_response())
+        Purpose::SignIn => {
+            let plan = chosen_plan(&next);
+            match external::sign_in_with(app, &session, &client, &identity, plan, &terms).await? {
+                Outcome::SignedIn => Ok(signed_in(&next, cookie)),
+                Outcome::SecondFactor => Ok(Redirect::to(&second_factor_page(&next)).into_response()),
+                Outcome::Exists { is_kept } => {
+                    let how = if is_kept { "kept" } else { "settings" };
+                    let page = format!("/sign-in?link={}&how={how}", provider.config.id);
+                    let next = local(&next).map(|next| with_next("", Some(next)).replacen('?', "&", 1));
+                    Ok(Redirect::to(&format!("{page}{}", next.unwrap_or_default())).into_response())
+                }
             }
-        },
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::turn_request::max_cost;
 use super::undo::release;
 use crate::AppState;
 use crate::failure::{Failure, internal};
+use app::components::duration::wait;
 use domain::{
     ConversationId, Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking, Tokens,
     TurnEvent, TurnId, UserId, Viewer, WireFormat, brand,
@@ -70,23 +71,24 @@ pub(crate) async fn begin(
 
 /// Returns a problem in words for a visitor, who has no draft, no plan and no other models.
 pub(crate) fn explain(problem: Problem) -> Problem {
+    let again = problem.retry_after_ms.map(|ms| format!(" It works again in {}.", wait(ms))).unwrap_or_default();
     let message = match problem.kind {
         ProblemKind::Invalid => return problem,
         ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::AttemptsLimit => {
-            "You have used the demo as often as it allows for now. Sign up to go on."
+            format!("You have used the demo as often as it allows for now.{again} Sign up to go on.")
         }
-        ProblemKind::SpendCap => "The demo is used up for today. Sign up to go on.",
+        ProblemKind::SpendCap => format!("The demo has reached its daily spend cap.{again} Sign up to go on."),
         ProblemKind::InFlightLimit | ProblemKind::Overloaded => {
-            "The demo is busy right now. Try again in a moment, or sign up to go on."
+            "The demo is busy right now. Try again in a moment, or sign up to go on.".to_owned()
         }
-        _ => "The demo isn't available right now. Sign up to go on.",
+        _ => "The demo isn't available right now. Sign up to go on.".to_owned(),
     };
-    Problem { message: message.to_owned(), upgrade: None, ..problem }
+    Problem { message, upgrade: None, ..problem }
 }
 
 async fn run(app: AppState, subject: String, text: String, slot: OwnedSemaphorePermit, head: oneshot::Sender<Head>) {
     // The demo continues even if the receiver of `head` is gone. Boxed, because what starting needs is dropped before the answer runs.
-    match Box::pin(start(&app, subject, &text)).await {
+    match Box::pin(start(&app, &subject, &text)).await {
         Ok((running, started)) => {
             let _ = head.send(Ok(started));
             finish(&app, running).await;
@@ -97,7 +99,7 @@ async fn run(app: AppState, subject: String, text: String, slot: OwnedSemaphoreP
 }
 
 /// Chooses the model, admits, writes and opens a demo. Returns once its first event is in the log.
-async fn start(app: &AppState, subject: String, text: &str) -> Result<(RunningTurn, StartedDemo), Failure> {
+async fn start(app: &AppState, subject: &str, text: &str) -> Result<(RunningTurn, StartedDemo), Failure> {
     let turn_id = TurnId::at(AppState::now());
     let context = store::turn::load_turn_context(&app.db, turn_id, None, AppState::now()).await?;
     if app.draining.is_cancelled() {
@@ -106,16 +108,7 @@ async fn start(app: &AppState, subject: String, text: &str) -> Result<(RunningTu
     if context.switches.paused {
         return Err(Problem::chat_paused().into());
     }
-    let call = choose(app, &context, text).await?;
-    let viewer = visitor(subject, &call.model);
-    let caps = Caps { demo: Some(app.config.demo_daily_spend), ..caps(app, &context, [&call.model.name]) };
-    let max_cost = max_cost(&call.model, &call.price, call.demand.input, call.demand.output_max);
-    let reservation = match app.quotas.admit(&viewer, turn_id, call.demand, max_cost, &caps).await? {
-        Verdict::Granted(reservation) => reservation,
-        // Its id is new, so this is no repeated request.
-        Verdict::Running => return Err(Problem::overloaded().into()),
-        Verdict::Refused(refused) => return Err(refusal(&call, refused).into()),
-    };
+    let (call, viewer, reservation) = admit(app, &context, turn_id, subject, text).await?;
     let pending = write_pending(app, viewer, turn_id, call, reservation).await?;
     let mut log = Relay::memory().open(turn_id);
     let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
@@ -136,20 +129,47 @@ async fn start(app: &AppState, subject: String, text: &str) -> Result<(RunningTu
     Ok((RunningTurn { turn, sent, chunks, log, untitled: None, reply: None }, started))
 }
 
-/// Returns the problem of a refusal.
-fn refusal(call: &DemoCall, refused: Refused) -> Problem {
-    match refused {
-        Refused::SpendCap { budget: Budget::Global | Budget::Demo, retry_after_ms } => {
-            Problem::spend_cap(retry_after_ms)
+/// Reserves a call of the first model, in the order of [`candidates`], whose budget has room for it.
+///
+/// # Errors
+/// Returns a problem that says when the demo would fit: if only budgets are used up, the earliest time of any of them.
+async fn admit(
+    app: &AppState,
+    context: &TurnContext,
+    turn_id: TurnId,
+    subject: &str,
+    text: &str,
+) -> Result<(DemoCall, Viewer, Reservation), Failure> {
+    let mut fits_in_ms = None::<u64>;
+    for (model, price) in candidates(app, context) {
+        let call = prepare(app, model, price, text).await?;
+        let viewer = visitor(subject.to_owned(), model);
+        let caps = Caps { demo: Some(app.config.demo_daily_spend), ..caps(app, context, [&model.name]) };
+        let max_cost = max_cost(model, price, call.demand.input, call.demand.output_max);
+        match app.quotas.admit(&viewer, turn_id, call.demand, max_cost, &caps).await? {
+            Verdict::Granted(reservation) => return Ok((call, viewer, reservation)),
+            // Its id is new, so this is no repeated request.
+            Verdict::Running => return Err(Problem::overloaded().into()),
+            Verdict::Refused(Refused::SpendCap { budget, retry_after_ms }) => {
+                fits_in_ms = Some(fits_in_ms.map_or(retry_after_ms, |earliest| earliest.min(retry_after_ms)));
+                // What all models share has no room for a more expensive one either.
+                if matches!(budget, Budget::Global | Budget::Demo) {
+                    break;
+                }
+            }
+            Verdict::Refused(Refused::TooLarge { max }) => {
+                return Err(Problem::too_large(Tokens(call.demand.input), Tokens(max), None).into());
+            }
+            // A visitor has no key.
+            Verdict::Refused(Refused::Key { limit, retry_after_ms }) => {
+                return Err(limit.problem(retry_after_ms).into());
+            }
+            Verdict::Refused(Refused::Limit { limit, retry_after_ms }) => {
+                return Err(limit.problem(retry_after_ms, None).into());
+            }
         }
-        Refused::SpendCap { budget: Budget::Model(_), retry_after_ms } => {
-            Problem::model_spend_cap(&call.model.label, retry_after_ms)
-        }
-        Refused::TooLarge { max } => Problem::too_large(Tokens(call.demand.input), Tokens(max), None),
-        // A visitor has no key.
-        Refused::Key { limit, retry_after_ms } => limit.problem(retry_after_ms),
-        Refused::Limit { limit, retry_after_ms } => limit.problem(retry_after_ms, None),
     }
+    Err(fits_in_ms.map_or_else(|| Problem::model_unavailable(60_000), Problem::spend_cap).into())
 }
 
 /// A call that is ready to be admitted.
@@ -161,9 +181,9 @@ struct DemoCall {
     demand: Demand,
 }
 
-/// Chooses the built-in demo model while no provider has a key, else the cheapest model that can be called now. Models that always reason come
-/// last, because little would be left of the answer.
-async fn choose(app: &AppState, context: &TurnContext, text: &str) -> Result<DemoCall, Failure> {
+/// Returns the models that can be called now, each with its prices: the built-in demo model, which is offered while no provider has a key, then
+/// the cheapest first. Models that always reason come last, because little would be left of the answer.
+fn candidates<'a>(app: &AppState, context: &'a TurnContext) -> Vec<(&'a Model, &'a PriceList)> {
     let today = AppState::now().date();
     let is_usable = |model: &Model| {
         model.ends_at.is_none_or(|day| day > today)
@@ -172,11 +192,16 @@ async fn choose(app: &AppState, context: &TurnContext, text: &str) -> Result<Dem
     };
     let usable = context.offers.iter().filter(|offer| is_usable(&offer.model));
     let priced = usable.filter_map(|AvailableModel { model, price, .. }| Some((model, price.as_ref()?)));
-    let cheapest = priced.min_by_key(|(model, price)| {
+    let mut candidates: Vec<_> = priced.collect();
+    candidates.sort_by_key(|(model, price)| {
         let is_other = model.provider.wire_format != WireFormat::Demo;
         (is_other, model.thinking == Thinking::Always, price.tier(Tokens(0)).output)
     });
-    let (model, price) = cheapest.ok_or_else(|| Problem::model_unavailable(60_000))?;
+    candidates
+}
+
+/// Counts a question's tokens for a model and returns the call.
+async fn prepare(app: &AppState, model: &Model, price: &PriceList, text: &str) -> Result<DemoCall, Failure> {
     let messages = vec![PromptMessage::text(Role::User, format!("{text}\n\n{BRIEFLY}"))];
     let counted = count(app, no_user(), model, brand::SYSTEM_PROMPT, &messages).await?;
     let output_max = MAX_OUTPUT.min(model.max_output);

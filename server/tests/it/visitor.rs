@@ -1,7 +1,7 @@
 //! An HTTP client with a session cookie, and parsing of a response's events.
 
-use domain::TurnEvent;
 use domain::sse::SseParser;
+use domain::{TurnEvent, brand};
 use http::StatusCode;
 use reqwest::{Client, RequestBuilder, Response, header};
 use serde_json::{Value, json};
@@ -48,9 +48,14 @@ impl TestClient {
         response.text().await.unwrap()
     }
 
-    /// Submits a form and stores the session cookie of the response.
+    /// Submits a form and stores the session cookie of the response. The form of the sign-up has the current version of the terms, unless
+    /// `fields` has another.
     pub async fn form(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
-        let response = self.request("POST", path).form(fields).send().await.unwrap();
+        let mut fields = fields.to_vec();
+        if path == "/sign-up" && !fields.iter().any(|(name, _)| *name == "terms") {
+            fields.push(("terms", brand::TERMS_VERSION));
+        }
+        let response = self.request("POST", path).form(&fields).send().await.unwrap();
         for cookie in response.headers().get_all(header::SET_COOKIE) {
             let pair = cookie.to_str().unwrap().split(';').next().unwrap();
             if pair.contains("session=") {

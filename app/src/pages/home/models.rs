@@ -9,6 +9,11 @@ const MILLION: u64 = 1_000_000;
 /// A typical message and its answer: about a page of text to read, and half a page to write.
 const PAGE: (u64, u64) = (900, 350);
 
+/// Heads of the columns with numbers. On phones they stand beside the numbers.
+const READ: &str = "Per million tokens read";
+const WRITTEN: &str = "Per million tokens written";
+const BOTH: &str = "One page and its answer";
+
 /// Lists the models. Renders nothing while there is none.
 #[component]
 pub(super) fn Models(
@@ -21,12 +26,12 @@ pub(super) fn Models(
                 <h2>"Models you can use today"</h2>
                 <p class="lead">"Choose a model for each message, and regenerate any answer with another one."</p>
                 <div class="table-scroll" tabindex="0" role="region" aria-label="Models and prices">
-                    <table class="compact numbers">
+                    <table class="compact numbers stacks">
                         <thead><tr>
                             <th scope="col">"Model"</th><th scope="col">"Plans"</th>
-                            <th scope="col" class="end">"Per million tokens read"</th>
-                            <th scope="col" class="end">"Per million tokens written"</th>
-                            <th scope="col" class="end">"One page and its answer"</th>
+                            <th scope="col" class="end wraps">{READ}</th>
+                            <th scope="col" class="end wraps">{WRITTEN}</th>
+                            <th scope="col" class="end wraps">{BOTH}</th>
                         </tr></thead>
                         <tbody>{models.into_iter().map(row).collect_view()}</tbody>
                     </table>
@@ -42,10 +47,10 @@ fn row(model: ModelPrice) -> impl IntoView {
     view! {
         <tr>
             <th scope="row" translate="no">{model.label}</th>
-            <td>{model.plans.join(", ")}</td>
-            <td class="end">{of_million(model.input)}</td>
-            <td class="end">{of_million(model.output)}</td>
-            <td class="end">{page.to_string()}</td>
+            <td data-label="Plans">{model.plans.join(", ")}</td>
+            <td class="end" data-label=READ>{of_million(model.input)}</td>
+            <td class="end" data-label=WRITTEN>{of_million(model.output)}</td>
+            <td class="end" data-label=BOTH>{page.to_string()}</td>
         </tr>
     }
 }

@@ -111,7 +111,8 @@ async fn sign_ups_have_an_hourly_cap_that_alerts() {
     let ann = app.user("ann@example.com").await;
     app.user("bob@example.com").await;
     let eve = app.visitor().request("POST", "/sign-up").header("x-forwarded-for", "10.0.0.1");
-    let refused = eve.form(&[("email", "eve@example.com"), ("password", PASSWORD)]).send().await.unwrap();
+    let terms = ("terms", domain::brand::TERMS_VERSION);
+    let refused = eve.form(&[("email", "eve@example.com"), ("password", PASSWORD), terms]).send().await.unwrap();
     assert!(refused.headers().contains_key("retry-after"));
     let page = shows(refused, StatusCode::TOO_MANY_REQUESTS, "Many people are signing up right now").await;
     assert!(page.contains("value=\"eve@example.com\""));

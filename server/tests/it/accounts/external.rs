@@ -4,6 +4,7 @@
 use super::{is_limited, is_verified, letter, letters, redirect, shows};
 use crate::app::{HTTP, TestApp};
 use crate::visitor::TestClient;
+use domain::brand::TERMS_VERSION;
 use fakes::oidc::{Algorithm, CLIENT_ID, CLIENT_SECRET, FakeIssuer, FakeUser, Fault};
 use http::{StatusCode, header};
 use reqwest::Response;
@@ -68,8 +69,13 @@ impl Browser {
         self.send(request).await
     }
 
+    /// Submits a form. That of a provider's button has the current version of the terms, unless `fields` has another.
     pub(super) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
-        let request = self.client.request("POST", path).form(fields);
+        let mut fields = fields.to_vec();
+        if path.starts_with("/sign-in/with/") && !fields.iter().any(|(name, _)| *name == "terms") {
+            fields.push(("terms", TERMS_VERSION));
+        }
+        let request = self.client.request("POST", path).form(&fields);
         self.send(request).await
     }
 
@@ -106,7 +112,7 @@ async fn a_new_identity_gets_an_account_and_finds_it_again() {
     assert!(
         app.one::<bool>("select password_hash is null and name = 'Ann Lee' and role = 'member' from account").await
     );
-    assert_eq!(app.one::<String>("select terms_version from account").await, domain::brand::TERMS_VERSION);
+    assert_eq!(app.one::<String>("select terms_version from account").await, TERMS_VERSION);
     assert_eq!(letters(&app, "ann@example.com").await.len(), 0, "nothing needs to be confirmed");
 
     // The subject finds the account, whatever has become of the address.
@@ -120,6 +126,22 @@ async fn a_new_identity_gets_an_account_and_finds_it_again() {
     assert_eq!(redirect(&Browser::new(&app).sign_in("acme", &[]).await), CHAT);
     assert_eq!(counts(&app).await, (2, 2));
     assert!(app.one::<bool>("select not exists (select from sign_in_state)").await, "used up");
+}
+
+/// A new account accepts the terms that the page with the button showed. A user with an account accepts nothing by signing in.
+#[tokio::test]
+async fn a_new_account_needs_the_current_terms() {
+    let (app, _issuer) = start().await;
+    let mut ann = Browser::new(&app);
+    let earlier = ("terms", "2020-01-01");
+    let refused = ann.sign_in("acme", &[earlier, ("next", "/usage")]).await;
+    let page = shows(refused, StatusCode::UNPROCESSABLE_ENTITY, "The terms have changed").await;
+    let current = format!("name=\"terms\" value=\"{TERMS_VERSION}\"");
+    assert!(page.contains(&current) && page.contains("value=\"/usage\""), "{page}");
+    assert_eq!(counts(&app).await, (0, 0));
+    assert_eq!(redirect(&ann.sign_in("acme", &[]).await), CHAT);
+    assert_eq!(redirect(&Browser::new(&app).sign_in("acme", &[earlier]).await), CHAT);
+    assert_eq!(counts(&app).await, (1, 1));
 }
 
 #[tokio::test]

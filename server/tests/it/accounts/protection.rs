@@ -146,7 +146,8 @@ async fn addresses_of_clients_are_stored_as_keyed_hashes() {
     let app = TestApp::with(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let visitor = app.visitor();
     let form = visitor.request("POST", "/sign-up").header("x-forwarded-for", "203.0.113.77");
-    let fields = [("email", "ann@example.com"), ("password", "long enough here")];
+    let terms = ("terms", domain::brand::TERMS_VERSION);
+    let fields = [("email", "ann@example.com"), ("password", "long enough here"), terms];
     assert_eq!(form.form(&fields).send().await.unwrap().status(), StatusCode::SEE_OTHER);
     let stored = "select (select string_agg(s::text, ' ') from session s) || (select string_agg(e::text, ' ') from security_event e)";
     assert!(!app.one::<String>(stored).await.contains("203.0.113"));

@@ -6,7 +6,8 @@ use http::StatusCode;
 /// Signs up from an address.
 async fn sign_up(app: &TestApp, email: &str, address: &str) {
     let form = HTTP.post(format!("{}/sign-up", app.url)).header("x-forwarded-for", address);
-    let answer = form.form(&[("email", email), ("password", PASSWORD)]).send().await.unwrap();
+    let terms = ("terms", domain::brand::TERMS_VERSION);
+    let answer = form.form(&[("email", email), ("password", PASSWORD), terms]).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{email}");
 }
 

@@ -146,7 +146,7 @@ async fn each_address_is_limited() {
     assert_eq!(app.one::<i64>("select count(distinct subject) from ai_usage").await, 3);
 }
 
-/// A call of this purpose that cost a dollar.
+/// A call of this purpose by the cheapest model that cost a dollar.
 fn costly(purpose: &'static str) -> String {
     format!(
         "insert into ai_usage (ai_usage_id, turn_id, purpose, subject, model, model_price_id, status, usage_source, input_tokens, output_tokens,
@@ -169,14 +169,47 @@ async fn the_demo_has_a_budget_of_its_own() {
     let refused = ask_from(&app, "203.0.113.2", "{{words:2}}").await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     let refused = problem(refused).await;
-    assert_eq!(
-        (&refused["kind"], &refused["message"]),
-        (&json!("spend_cap"), &json!("The demo is used up for today. Sign up to go on."))
-    );
-    assert!(refused["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0));
+    is_used_up(&refused);
     let ann = app.user("ann@example.com").await;
     ann.send_and_read("{{words:2}}").await;
     assert_eq!(app.provider.served_calls().len(), 2);
+}
+
+/// Checks that a refusal says when the demo works again.
+fn is_used_up(refused: &Value) {
+    assert_eq!(refused["kind"], "spend_cap");
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.starts_with("The demo has reached its daily spend cap. It works again in "), "{message}");
+    assert!(message.ends_with(". Sign up to go on."), "{message}");
+    assert!(refused["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{refused}");
+}
+
+/// A model whose own spend cap is reached isn't called, and doesn't end the demo while another model is allowed.
+#[tokio::test]
+async fn the_next_cheapest_model_answers_at_the_spend_cap_of_the_cheapest() {
+    let app = TestApp::new().await;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(costly("chat"))).execute(&app.db).await.unwrap();
+    app.sql("update model set daily_spend_usd = 0.5 where model = 'gpt-4o-mini'").await;
+    let events = read(ask(&app, "{{words:2}}").await).await;
+    assert_eq!(data(&events[0])["label"], "GPT-5 mini");
+    app.until("select bool_and(meter_settled_at is not null) from turn").await;
+    assert!(
+        app.one::<bool>("select count(*) = 1 and bool_and(model = 'gpt-5-mini') from ai_usage where purpose = 'demo'")
+            .await
+    );
+    // The caps of all models are reached.
+    app.sql(
+        "insert into ai_usage (ai_usage_id, turn_id, purpose, subject, model, model_price_id, status, usage_source, input_tokens, output_tokens,
+           estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at)
+         select gen_random_uuid(), gen_random_uuid(), 'chat', 'someone', model, model_price_id, 'finished', 'exact', 1, 1, 1, 2, 1, now(), now()
+         from (select distinct on (model) model, model_price_id from model_price where model <> 'gpt-4o-mini' order by model) as price;
+         update model set daily_spend_usd = 0.5",
+    )
+    .await;
+    let refused = ask(&app, "{{words:2}}").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    is_used_up(&problem(refused).await);
+    assert_eq!(app.provider.served_calls().len(), 1);
 }
 
 /// The events of a demo are only in the memory of its server. If that dies, the call costs what was reserved, also in the demo's budget.

@@ -1,7 +1,8 @@
 //! The terms: accepted by creating an account, and stored with their version and time.
 
-use crate::app::TestApp;
+use crate::app::{PASSWORD, TestApp};
 use domain::brand;
+use http::StatusCode;
 
 #[tokio::test]
 async fn sign_up_stores_the_version_of_the_terms() {
@@ -18,6 +19,27 @@ async fn sign_up_stores_the_version_of_the_terms() {
     assert!(
         app.one::<bool>("select terms_accepted_at between now() - interval '10 minutes' and now() from account").await
     );
+}
+
+/// What is stored is the version that the form showed. If that isn't the current one, or the form has none, no account is created.
+#[tokio::test]
+async fn a_form_with_other_terms_comes_back_with_what_was_typed() {
+    let app = TestApp::new().await;
+    let current = format!("name=\"terms\" value=\"{}\"", brand::TERMS_VERSION);
+    let typed = [("email", "ann@example.com"), ("name", "Ann Lee"), ("password", PASSWORD), ("next", "/usage?days=7")];
+    for shown in ["2020-01-01", ""] {
+        let response = app.visitor().form("/sign-up", &[&typed[..], &[("terms", shown)]].concat()).await;
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY, "{shown}");
+        let page = response.text().await.unwrap();
+        for part in ["The terms have changed", "ann@example.com", "Ann Lee", "value=\"/usage?days=7\"", &current] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert!(!page.contains(PASSWORD), "{page}");
+    }
+    assert_eq!(app.one::<i64>("select count(*) from account").await, 0);
+    let response = app.visitor().form("/sign-up", &typed).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(app.one::<String>("select terms_version from account").await, brand::TERMS_VERSION);
 }
 
 /// An account that is older than the record of the terms has neither, and keeps working.
