@@ -50,8 +50,8 @@ pub(crate) struct Prompt {
     pub messages: Vec<PromptMessage>,
     /// What the model reads in place of the oldest messages; `None` if it reads all of them.
     pub history_cut: Option<HistoryCut>,
-    /// The memory that the images of the messages take.
-    pub image_permit: Option<ImagePermit>,
+    /// The memory that the images of the messages take, which is free again when the prompt is dropped.
+    _image_permit: Option<ImagePermit>,
 }
 
 impl FullPrompt {
@@ -85,7 +85,7 @@ impl FullPrompt {
             system: self.system.clone(),
             messages: normalized(summary.into_iter().chain(past).chain([question]).collect()),
             history_cut,
-            image_permit: self.attached.image_permit.clone(),
+            _image_permit: self.attached.image_permit.clone(),
         }
     }
 }
@@ -102,7 +102,7 @@ impl Prompt {
             system,
             messages,
             history_cut: None,
-            image_permit: None,
+            _image_permit: None,
         }
     }
 
