@@ -82,6 +82,45 @@ test('a message is edited in its place, and both versions stay', { timeout: 600_
   assert.equal(app.query('select count(*) from ai_usage')[0][0], '5', 'one call per message');
 });
 
+test('each page continues the version that it shows', { timeout: 600_000 }, async () => {
+  const kim = await start('kim@example.com', { quiet: true });
+  await send(kim, '{{words:3}} first');
+  await idle(kim, 1);
+  const address = kim.url();
+  // Another device, which shows changes from elsewhere only when its window gets the focus.
+  const other = await browser.visitor({ quiet: true, storageState: await kim.context().storageState() });
+  await other.goto(address);
+  await woken(other);
+  await questions(kim).first().hover();
+  await questions(kim).first().getByRole('button', { name: 'Edit message' }).click();
+  await kim.getByRole('textbox', { name: 'Edit message' }).fill('{{words:5}} changed');
+  await kim.getByRole('textbox', { name: 'Edit message' }).press('Enter');
+  await idle(kim, 1);
+  await send(other, '{{words:2}} second');
+  await idle(other, 2);
+  assert.deepEqual(await sentLast(), ['{{words:3}} first', 'word1 word2 word3', '{{words:2}} second']);
+  // Without a reload the next message follows the response that has just ended.
+  await send(other, '{{words:1}} third');
+  await idle(other, 3);
+  assert.equal((await sentLast()).length, 5);
+  // A link to the other version shows it and switches nothing, until a message is sent.
+  const id = address.split('/').at(-1);
+  const leaf = () => app.query(`select leaf_id from conversation where conversation_id = '${id}'`);
+  const before = leaf();
+  const [[changed]] = app.query(`select message_id from message where conversation_id = '${id}' and body like '%changed'`);
+  await kim.goto(`${address}?message=${changed}`);
+  await woken(kim);
+  await kim.locator('#other-version').waitFor();
+  await inspect(kim);
+  await kim.evaluate(() => window.dispatchEvent(new Event('focus')));
+  assert.deepEqual(leaf(), before);
+  await send(kim, '{{words:2}} fourth');
+  await idle(kim, 2);
+  assert.deepEqual(await sentLast(), ['{{words:5}} changed', 'word1 word2 word3 word4 word5', '{{words:2}} fourth']);
+  assert.ok(await kim.locator('#other-version').isHidden());
+  assert.equal(kim.url(), address);
+});
+
 test('a refused edit loses nothing', { timeout: 600_000 }, async () => {
   const bob = await start('bob@example.com', { quiet: true });
   await send(bob, '{{words:3}} first');

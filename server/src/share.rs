@@ -4,6 +4,7 @@
 use crate::AppState;
 use crate::accounts::tokens::token_hash;
 use crate::failure::{Failure, internal};
+use crate::files::upload::full;
 use app::view::share::{CreatedShare, ShareView};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -107,6 +108,7 @@ pub(crate) async fn create(
             let message = format!("You have {MAX_SHARES} shared links, which is the maximum. Revoke one first.");
             Err(Problem::invalid("", message).into())
         }
+        CreateOutcome::Full(storage) => Err(full(app, viewer, storage).await?.into()),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::files::Files;
 use crate::identity::providers::Providers as IdentityProviders;
 use crate::mail::{Mailer, Site};
 use crate::protection::Protection;
-use crate::turn::{counting::Counting, loops::LoopBreaker, providers::Providers};
+use crate::turn::{counting::Counting, image_memory, loops::LoopBreaker, providers::Providers};
 use crate::{Config, config, failure, fault, openapi};
 use app::api::context::{OfferedCache, PageState, StatusCache};
 use app::view::billing::Payments;
@@ -63,6 +63,8 @@ pub struct AppState {
     pub(crate) loops: Arc<LoopBreaker>,
     /// Reads and stores the files that users attach.
     pub(crate) files: Arc<Files>,
+    /// The memory of the images that turns send, in KiB.
+    pub(crate) image_memory: Arc<Semaphore>,
     /// Limits the cost of token counting.
     pub(crate) counting: Arc<Counting>,
     /// Limits that this process keeps in memory.
@@ -105,6 +107,7 @@ impl AppState {
             status: Arc::default(),
             loops: Arc::new(LoopBreaker::new(db.clone(), quotas.clone(), config.api_loop_repeats)),
             files: Arc::new(Files::new(&config)?),
+            image_memory: Arc::new(Semaphore::new(image_memory::kib(config.image_memory_mib))),
             counting: Arc::new(Counting::new()),
             protection: Arc::new(Protection::new(config.api_requests_per_minute)),
             turns: TaskTracker::new(),

@@ -1,10 +1,10 @@
-//! The viewer's use of file storage.
+//! The viewer's use of storage.
 
 use super::Refusal;
 use crate::view::storage::StorageView;
 use leptos::prelude::*;
 
-/// Loads how much file storage the viewer uses.
+/// Loads how much storage the viewer uses.
 #[server(prefix = "/fn", endpoint = "storage")]
 pub async fn storage() -> Result<StorageView, Refusal> {
     let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);

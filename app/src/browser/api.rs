@@ -140,10 +140,10 @@ pub async fn quota() -> Option<Json> {
     load("GET", "/api/quota", None).await.ok()
 }
 
-/// Estimates a draft's tokens with a model and its files. `settings` are those that a new conversation starts with. Returns `None` if it can't
-/// be estimated now.
+/// Estimates a draft's tokens with a model and its files, after the message `parent` of a conversation. `settings` are those that a new
+/// conversation starts with. Returns `None` if it can't be estimated now.
 pub async fn estimate(
-    conversation: Option<&str>,
+    (conversation, parent): (Option<&str>, Option<&str>),
     model: &str,
     text: &str,
     files: &[String],
@@ -151,6 +151,7 @@ pub async fn estimate(
 ) -> Option<Json> {
     let body = JsonObject::new()
         .with("conversation_id", conversation)
+        .with("parent_id", parent)
         .with("model", Some(model))
         .with("text", Some(text))
         .with_list("attachments", files)
@@ -265,6 +266,8 @@ pub struct TurnStatus {
     pub state: TurnState,
     /// Its conversation.
     pub conversation: Option<String>,
+    /// Its response, if that is stored.
+    pub message: Option<String>,
     /// The newest turn of the conversation: its id, its model's name for users, and whether it is in progress.
     pub latest: Option<(String, String, bool)>,
 }
@@ -285,7 +288,7 @@ pub async fn turn_status(turn: &str) -> Option<TurnStatus> {
     let status = match load("GET", &format!("/api/turns/{turn}"), None).await {
         Ok(status) => status,
         Err(Failure::Refused(Refusal { status: 404, .. })) => {
-            return Some(TurnStatus { state: TurnState::Unknown, conversation: None, latest: None });
+            return Some(TurnStatus { state: TurnState::Unknown, conversation: None, message: None, latest: None });
         }
         Err(_) => return None,
     };
@@ -297,5 +300,6 @@ pub async fn turn_status(turn: &str) -> Option<TurnStatus> {
     let latest = status.field("latest");
     let label = latest.text("label").unwrap_or_default();
     let latest = latest.text("turn_id").map(|turn| (turn, label, latest.flag("running")));
-    Some(TurnStatus { state, conversation: status.text("conversation_id"), latest })
+    let (conversation, message) = (status.text("conversation_id"), status.text("message_id"));
+    Some(TurnStatus { state, conversation, message, latest })
 }

@@ -30,7 +30,7 @@ pub struct ChatView {
     pub writes_titles: bool,
     /// The open conversation; `None` for a new one.
     pub open: Option<ConversationSummary>,
-    /// Messages of the open conversation's visible path, oldest first: a part of them.
+    /// Messages of a path of the open conversation, oldest first: a part of them.
     pub messages: Vec<MessageView>,
     /// The oldest of `messages`, if there are earlier ones.
     pub earlier: Option<MessageId>,
@@ -42,7 +42,9 @@ pub struct ChatView {
     pub presets: Vec<(PresetId, String)>,
     /// Whether `messages` are earlier ones instead of the latest ones.
     pub is_earlier: bool,
-    /// The turn in progress in the open conversation, with its model.
+    /// The end of the path that is shown; `None` if that is the visible one.
+    pub branch: Option<MessageId>,
+    /// The turn in progress at the end of the path that is shown, with its model.
     pub running: Option<(TurnId, ModelName)>,
     /// Models that can be used now, in the plan's order, with the default first and those it doesn't include last.
     pub models: Vec<AvailableModel>,

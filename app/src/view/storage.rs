@@ -1,11 +1,11 @@
-//! The use of file storage.
+//! The use of storage.
 
 use serde::{Deserialize, Serialize};
 
-/// How many bytes of files a user stores.
+/// How much a user stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorageView {
-    /// Bytes of all their files.
+    /// Bytes of their files, imported text and shared copies.
     pub used: u64,
     /// Maximum of their plan.
     pub limit: u64,

@@ -11,8 +11,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 
-/// The objects by bucket and key, as `bucket/key`.
-type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
+/// The objects by bucket and key, as `bucket/key`, and the one that can't be deleted.
+#[derive(Default)]
+struct Stored {
+    all: BTreeMap<String, Bytes>,
+    locked: Option<String>,
+}
+
+type Objects = Arc<Mutex<Stored>>;
 
 /// An object store on a real socket.
 pub struct FakeObjects {
@@ -45,11 +51,16 @@ impl FakeObjects {
     /// Lists the keys of all objects.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        lock(&self.objects).keys().cloned().collect()
+        lock(&self.objects).all.keys().cloned().collect()
+    }
+
+    /// Refuses to delete the object with this key, or any other one no longer.
+    pub fn refuse_to_delete(&self, key: Option<&str>) {
+        lock(&self.objects).locked = key.map(str::to_owned);
     }
 }
 
-fn lock(objects: &Objects) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+fn lock(objects: &Objects) -> MutexGuard<'_, Stored> {
     objects.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -59,7 +70,7 @@ fn is_signed(headers: &HeaderMap) -> bool {
 }
 
 async fn load(State(objects): State<Objects>, Path(path): Path<String>, headers: HeaderMap) -> Response {
-    match lock(&objects).get(&path) {
+    match lock(&objects).all.get(&path) {
         _ if !is_signed(&headers) => StatusCode::FORBIDDEN.into_response(),
         Some(bytes) => {
             let head = [("etag", "\"1\""), ("last-modified", "Fri, 27 Nov 2026 12:00:00 GMT")];
@@ -73,7 +84,7 @@ async fn save(State(objects): State<Objects>, Path(path): Path<String>, headers:
     if !is_signed(&headers) {
         return StatusCode::FORBIDDEN.into_response();
     }
-    lock(&objects).insert(path, body);
+    lock(&objects).all.insert(path, body);
     [("etag", "\"1\"")].into_response()
 }
 
@@ -81,6 +92,10 @@ async fn remove(State(objects): State<Objects>, Path(path): Path<String>, header
     if !is_signed(&headers) {
         return StatusCode::FORBIDDEN;
     }
-    lock(&objects).remove(&path);
+    let mut objects = lock(&objects);
+    if objects.locked.as_ref() == Some(&path) {
+        return StatusCode::FORBIDDEN;
+    }
+    objects.all.remove(&path);
     StatusCode::NO_CONTENT
 }

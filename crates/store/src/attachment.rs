@@ -1,6 +1,6 @@
 //! Files that users attach to messages. Their bytes are in `attachment_data` or in an object store.
 
-use crate::{Db, Result};
+use crate::{Db, Result, Tx};
 use domain::{Attachment, AttachmentId, AttachmentKind, ConversationId, MessageId, Tokens, TurnId, UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -20,10 +20,10 @@ pub struct NewAttachment<'a> {
     pub object_key: Option<&'a str>,
 }
 
-/// A user's use of storage.
+/// A user's use of storage: by files, by the text of imported conversations and by the copies of shared links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StorageUse {
-    /// Bytes of all their files.
+    /// Bytes that count.
     pub used: u64,
     /// Maximum of their plan.
     pub limit: u64,
@@ -53,7 +53,7 @@ pub enum Stored {
 /// Returns an error if a query fails. Nothing is written then.
 pub async fn add(db: &Db, owner: UserId, new: &NewAttachment<'_>, now: OffsetDateTime) -> Result<Stored> {
     let mut tx = crate::begin(db).await?;
-    sqlx::query!("select pg_advisory_xact_lock(7020, hashtext($1::text))", owner.to_string()).execute(&mut tx).await?;
+    lock_storage(&mut tx, owner).await?;
     let storage = storage(&mut tx, owner).await?;
     let file = new.file;
     if !storage.has_room(file.bytes) {
@@ -88,7 +88,14 @@ pub async fn add(db: &Db, owner: UserId, new: &NewAttachment<'_>, now: OffsetDat
     Ok(Stored::Yes)
 }
 
-fn to_db(bytes: u64) -> i64 {
+/// Locks a user's storage until the transaction ends, so that its limit holds however much is stored at once.
+pub(crate) async fn lock_storage(tx: &mut Tx, owner: UserId) -> Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(7020, hashtext($1::text))", owner.to_string()).execute(tx).await?;
+    Ok(())
+}
+
+/// Converts a size to the type of its columns.
+pub(crate) fn to_db(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -103,7 +110,10 @@ fn from_db(bytes: i64) -> u64 {
 pub async fn storage(db: impl PgExecutor<'_>, owner: UserId) -> Result<StorageUse> {
     let row = sqlx::query!(
         r#"select p.storage_bytes as "limit!",
-                  (select coalesce(sum(f.bytes), 0)::bigint from attachment f where f.user_id = a.user_id) as "used!"
+                  ((select coalesce(sum(f.bytes), 0) from attachment f where f.user_id = a.user_id)
+                   + (select coalesce(sum(s.bytes), 0) from share s where s.user_id = a.user_id)
+                   + (select coalesce(sum(c.imported_bytes), 0) from conversation c
+                      where c.user_id = a.user_id and c.imported_bytes > 0))::bigint as "used!"
            from account a join plan p using (plan_id) where a.user_id = $1"#,
         Uuid::from(owner),
     )
@@ -366,22 +376,4 @@ pub struct ExportedFile {
     /// When it was uploaded.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-}
-
-/// Lists objects whose rows were deleted, at most `limit`.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn deleted_objects(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<String>> {
-    let keys = sqlx::query_scalar!("select object_key from deleted_object order by deleted_at limit $1", limit);
-    Ok(keys.fetch_all(db).await?)
-}
-
-/// Removes objects that were deleted from the store from the list.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn forget_objects(db: impl PgExecutor<'_>, keys: &[String]) -> Result<()> {
-    sqlx::query!("delete from deleted_object where object_key = any($1)", keys).execute(db).await?;
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Imports of conversations from files, and the conversations that they write.
 
+use crate::attachment::{StorageUse, lock_storage, storage};
 use crate::{Db, Result, begin, interval};
 use domain::{ConversationId, ImportId, MessageId, MessageStatus, Role, TurnId, UserId};
 use sqlx::PgExecutor;
@@ -226,23 +227,42 @@ pub async fn list_present(
     Ok(found.into_iter().map(Into::into).collect())
 }
 
-/// Writes conversations with their messages, all or none. Leaves out those whose content was imported before. Returns the ids of those that
-/// were written.
+impl ImportedConversation {
+    /// Returns the size of its text in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.text.len() + message.reasoning.len()).sum()
+    }
+}
+
+/// The result of writing imported conversations.
+#[derive(Debug)]
+pub enum WriteOutcome {
+    /// These were written.
+    Written(HashSet<ConversationId>),
+    /// The plan's storage has no room for them; nothing was written.
+    Full(StorageUse),
+}
+
+/// Writes conversations with their messages, all or none: their text counts towards the storage of their user's plan. Leaves out those whose
+/// content was imported before.
 ///
 /// # Errors
 /// Returns an error if a query fails.
-pub async fn write(db: &Db, owner: UserId, conversations: &[ImportedConversation]) -> Result<HashSet<ConversationId>> {
+pub async fn write(db: &Db, owner: UserId, conversations: &[ImportedConversation]) -> Result<WriteOutcome> {
     let ids: Vec<Uuid> = conversations.iter().map(|found| found.id.into()).collect();
     let titles: Vec<String> = conversations.iter().map(|found| found.title.clone()).collect();
     let hashes: Vec<Vec<u8>> = conversations.iter().map(|found| found.hash.to_vec()).collect();
     let created: Vec<OffsetDateTime> = conversations.iter().map(|found| found.created_at).collect();
     let updated: Vec<OffsetDateTime> = conversations.iter().map(|found| found.updated_at).collect();
+    let bytes = conversations.iter().map(|found| i64::try_from(found.bytes()).unwrap_or(i64::MAX)).collect::<Vec<_>>();
     let mut tx = begin(db).await?;
+    lock_storage(&mut tx, owner).await?;
     let written = sqlx::query_scalar!(
-        "insert into conversation (conversation_id, user_id, title, title_by, import_hash, created_at, updated_at, imported_at)
-         select id, $1, title, 'user', hash, created_at, updated_at, now()
-         from unnest($2::uuid[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[])
-              as imported (id, title, hash, created_at, updated_at)
+        "insert into conversation (conversation_id, user_id, title, title_by, import_hash, created_at, updated_at, imported_at, imported_bytes)
+         select id, $1, title, 'user', hash, created_at, updated_at, now(), bytes
+         from unnest($2::uuid[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[], $7::bigint[])
+              as imported (id, title, hash, created_at, updated_at, bytes)
          on conflict (user_id, import_hash) where import_hash is not null do nothing
          returning conversation_id",
         Uuid::from(owner),
@@ -251,9 +271,16 @@ pub async fn write(db: &Db, owner: UserId, conversations: &[ImportedConversation
         &hashes,
         &created,
         &updated,
+        &bytes,
     )
     .fetch_all(&mut tx)
     .await?;
+    // With the conversations that were just written, unless all of them were imported before.
+    let storage = storage(&mut tx, owner).await?;
+    if !written.is_empty() && !storage.has_room(0) {
+        let new = bytes_of_written(conversations, &written);
+        return Ok(WriteOutcome::Full(StorageUse { used: storage.used.saturating_sub(new), ..storage }));
+    }
     let written: HashSet<ConversationId> = written.into_iter().map(Into::into).collect();
     let kept: Vec<&ImportedConversation> = conversations.iter().filter(|found| written.contains(&found.id)).collect();
     write_messages(&mut tx, &kept).await?;
@@ -270,7 +297,14 @@ pub async fn write(db: &Db, owner: UserId, conversations: &[ImportedConversation
     .execute(&mut tx)
     .await?;
     tx.commit().await?;
-    Ok(written)
+    Ok(WriteOutcome::Written(written))
+}
+
+/// Returns the size of the conversations with these ids.
+fn bytes_of_written(conversations: &[ImportedConversation], ids: &[Uuid]) -> u64 {
+    let bytes: usize =
+        conversations.iter().filter(|found| ids.contains(&found.id.into())).map(ImportedConversation::bytes).sum();
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// Writes the messages of conversations that were written in the same transaction.

@@ -16,6 +16,7 @@ pub mod chat_settings;
 pub mod checkout;
 pub mod conversation;
 mod db;
+pub mod deleted_object;
 pub mod deployment;
 pub mod export;
 pub mod external_identity;

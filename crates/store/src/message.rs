@@ -4,7 +4,7 @@
 mod branch;
 mod prompt;
 
-pub use branch::{Located, is_version, locate, select_branch};
+pub use branch::{Located, is_version, locate, newest_leaf, select_branch};
 pub use prompt::{Ancestors, PromptMessage, load_prompt};
 
 use crate::Result;
@@ -39,9 +39,19 @@ pub struct StoredMessage {
     pub is_imported: bool,
 }
 
-/// Lists the last `limit` messages of a conversation's visible path, or the last ones before `before`, oldest first; responses include
-/// their turn's tokens and cost, and what was left out of their prompt.
-/// Empty if the conversation doesn't exist or belongs to another user.
+/// Where a list of messages ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathEnd {
+    /// At the end of the visible path.
+    Visible,
+    /// At this message.
+    At(MessageId),
+    /// Before this message.
+    Before(MessageId),
+}
+
+/// Lists the last `limit` messages of a path of a conversation, oldest first; responses include their turn's tokens and cost, and what was left
+/// out of their prompt. Empty if the conversation doesn't have the path's end, doesn't exist or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -49,14 +59,19 @@ pub async fn list(
     db: impl PgExecutor<'_>,
     owner: UserId,
     conversation: ConversationId,
-    before: Option<MessageId>,
+    end: PathEnd,
     limit: i64,
 ) -> Result<Vec<StoredMessage>> {
+    let (before, at) = match end {
+        PathEnd::Visible => (None, None),
+        PathEnd::At(message) => (None, Some(message)),
+        PathEnd::Before(message) => (Some(message), None),
+    };
     let rows = sqlx::query!(
         r#"with recursive path as (
              select m.message_id, m.parent_id, 1::bigint as position
              from conversation c join message m on m.conversation_id = c.conversation_id and m.message_id = case
-               when $3::uuid is null then c.leaf_id
+               when $3::uuid is null then coalesce($5::uuid, c.leaf_id)
                else (select b.parent_id from message b where b.message_id = $3 and b.conversation_id = c.conversation_id)
              end
              where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null
@@ -85,6 +100,7 @@ pub async fn list(
         Uuid::from(conversation),
         before.map(Uuid::from),
         limit,
+        at.map(Uuid::from),
     )
     .fetch_all(db)
     .await?;
@@ -112,6 +128,20 @@ pub async fn list(
             },
         })
         .collect())
+}
+
+/// Finds the stored response of a turn. Returns `None` if there is none, or it belongs to another user.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn find_response(db: impl PgExecutor<'_>, owner: UserId, turn: TurnId) -> Result<Option<MessageId>> {
+    let found = sqlx::query_scalar!(
+        "select m.message_id from message m join conversation c using (conversation_id)
+         where m.turn_id = $1 and m.role = 'assistant' and c.user_id = $2 and c.deleted_at is null",
+        Uuid::from(turn),
+        Uuid::from(owner),
+    );
+    Ok(found.fetch_optional(db).await?.map(Into::into))
 }
 
 /// Stores the HTML of messages that were rendered again. Skips messages that another request is writing.

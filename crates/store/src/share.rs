@@ -1,5 +1,6 @@
 //! Read-only links to copies of conversations. The token of a link is stored as a hash.
 
+use crate::attachment::{StorageUse, lock_storage, storage, to_db};
 use crate::{Db, Result, begin};
 use domain::{ConversationId, ShareId, SharedMessage, UserId};
 use sqlx::PgExecutor;
@@ -39,28 +40,32 @@ pub enum CreateOutcome {
     NotFound,
     /// The user already has [`MAX_SHARES`] links.
     TooMany,
+    /// The plan's storage has no room for the copy.
+    Full(StorageUse),
 }
 
-/// Creates a link to a copy of one of the user's conversations. Their account is locked, so that links created at the same time don't exceed
-/// the limit.
+/// Creates a link to a copy of one of the user's conversations, which counts towards the storage of their plan. Their storage is locked, so that
+/// links created at the same time don't exceed the limits.
 ///
 /// # Errors
 /// Returns an error if a query fails.
 pub async fn create(db: &Db, owner: UserId, share: &NewShare<'_>) -> Result<CreateOutcome> {
     let mut tx = begin(db).await?;
-    let count = sqlx::query_scalar!(
-        r#"with locked as (select user_id from account where user_id = $1 for no key update)
-           select (select count(*) from share s where s.user_id = l.user_id) as "count!" from locked l"#,
-        Uuid::from(owner),
-    )
-    .fetch_optional(&mut tx)
-    .await?;
-    if count.is_some_and(|count| count >= MAX_SHARES) {
+    lock_storage(&mut tx, owner).await?;
+    let count = sqlx::query_scalar!(r#"select count(*) as "count!" from share where user_id = $1"#, Uuid::from(owner))
+        .fetch_one(&mut tx)
+        .await?;
+    if count >= MAX_SHARES {
         return Ok(CreateOutcome::TooMany);
     }
+    let bytes: usize = share.messages.iter().map(|message| message.text.len() + message.html.len()).sum();
+    let (bytes, storage) = (u64::try_from(bytes).unwrap_or(u64::MAX), storage(&mut tx, owner).await?);
+    if !storage.has_room(bytes) {
+        return Ok(CreateOutcome::Full(storage));
+    }
     let done = sqlx::query!(
-        "insert into share (share_id, user_id, conversation_id, token_hash, title, content, html_version, created_at, expires_at)
-         select $3, user_id, conversation_id, $4, $5, $6, $7, $8, $9 from conversation
+        "insert into share (share_id, user_id, conversation_id, token_hash, title, content, html_version, created_at, expires_at, bytes)
+         select $3, user_id, conversation_id, $4, $5, $6, $7, $8, $9, $10 from conversation
          where user_id = $1 and conversation_id = $2 and deleted_at is null",
         Uuid::from(owner),
         Uuid::from(share.conversation),
@@ -71,6 +76,7 @@ pub async fn create(db: &Db, owner: UserId, share: &NewShare<'_>) -> Result<Crea
         share.html_version,
         share.now,
         share.expires_at,
+        to_db(bytes),
     )
     .execute(&mut tx)
     .await?;

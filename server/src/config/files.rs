@@ -1,4 +1,4 @@
-//! Where attached files are stored.
+//! Where attached files are stored, and how much of them may be in memory.
 
 use super::{Config, Variables};
 use reqwest::Url;
@@ -27,6 +27,12 @@ const EXPECTED: &str = "a URL like https://ACCESS_KEY:SECRET_KEY@s3.eu-central-1
 
 /// Reads the section's variables.
 pub(super) fn read(vars: &Variables, config: &mut Config) {
+    // One turn sends up to 20 MB of images.
+    config.image_memory_mib = vars
+        .parse("IMAGE_MEMORY_MIB", "a whole number from 20 to 1000000, like 512", |value| {
+            value.parse::<u32>().ok().filter(|mib| (20..=1_000_000).contains(mib))
+        })
+        .unwrap_or(config.image_memory_mib);
     let Some(url) = vars.secret_text("OBJECT_STORE_URL") else { return };
     config.object_store = parse(&url);
     if config.object_store.is_none() {

@@ -74,6 +74,8 @@ pub struct Config {
     pub provider_timeouts: ::providers::Timeouts,
     /// Maximum time for which a stopped call is read on until its usage arrives. No variable sets it.
     pub drain_timeout: Duration,
+    /// Maximum size of the images that all turns of this process send at once, in MiB.
+    pub image_memory_mib: u32,
     /// Where attached files are stored; `None` stores them in Postgres.
     pub object_store: Option<ObjectStoreUrl>,
     /// The program that reads attached files; `None` is this one. No variable sets it.
@@ -177,6 +179,7 @@ impl Config {
             smtp_url: None,
             provider_timeouts: ::providers::Timeouts::default(),
             drain_timeout: Duration::from_secs(20),
+            image_memory_mib: 512,
             object_store: None,
             file_reader: None,
             #[cfg(debug_assertions)]

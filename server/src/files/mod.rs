@@ -14,6 +14,7 @@ use objects::Objects;
 use reader::Reader;
 use std::sync::Arc;
 use std::time::Duration;
+use store::deleted_object::{self, DeletedObject};
 use tokio::sync::Semaphore;
 
 /// Maximum number of uploads at once: of all users while they are received, and of one until they are stored. Each has a temporary file and needs no
@@ -24,8 +25,10 @@ const UPLOADS_PER_USER: u64 = 64;
 const READINGS: usize = 2;
 /// Pause after which an upload looks again whether another file of its user is still being read.
 const POLL: Duration = Duration::from_millis(20);
-/// Number of deleted objects per request to the store.
+/// Number of deleted objects per query.
 const DELETED: i64 = 500;
+/// Number of objects in a row that can't be deleted at which the store counts as unavailable until the next time.
+const MAX_FAILED: usize = 10;
 
 /// Reads and stores files.
 pub(crate) struct Files {
@@ -105,21 +108,40 @@ impl Files {
         Ok(pieces.boxed())
     }
 
-    /// Deletes objects whose rows were deleted. Objects that can't be deleted are tried again the next time.
+    /// Deletes objects whose rows were deleted. One that can't be deleted is skipped and tried again later, at growing intervals.
     ///
     /// # Errors
-    /// Returns an error if a query or the store fails.
+    /// Returns an error if a query fails, or if many deletions in a row fail.
     pub(crate) async fn delete_objects(&self, db: &store::Db) -> anyhow::Result<()> {
         let Some(objects) = &self.objects else { return Ok(()) };
         loop {
-            let keys = store::attachment::deleted_objects(db, DELETED).await?;
-            if keys.is_empty() {
+            let due = deleted_object::list_due(db, DELETED).await?;
+            if due.is_empty() {
                 return Ok(());
             }
-            for key in &keys {
-                objects.delete(key).await?;
+            let (mut deleted, mut failed, mut in_a_row) = (Vec::new(), Vec::new(), 0);
+            for DeletedObject { object_key, attempts } in due {
+                match objects.delete(&object_key).await {
+                    Ok(()) => {
+                        deleted.push(object_key);
+                        in_a_row = 0;
+                    }
+                    Err(error) => {
+                        // Logged once: it is tried again for as long as it takes.
+                        if attempts == 0 {
+                            tracing::warn!(object_key, "an object can't be deleted: {error:#}");
+                        }
+                        failed.push(object_key);
+                        in_a_row += 1;
+                    }
+                }
+                if in_a_row == MAX_FAILED {
+                    break;
+                }
             }
-            store::attachment::forget_objects(db, &keys).await?;
+            deleted_object::forget(db, &deleted).await?;
+            deleted_object::postpone(db, &failed).await?;
+            anyhow::ensure!(in_a_row < MAX_FAILED, "the object store deletes nothing");
         }
     }
 }

@@ -207,11 +207,11 @@ fn not_received(error: NotReceived) -> Problem {
     }
 }
 
-/// The problem of a file for which the plan's storage has no room.
-async fn full(app: &AppState, viewer: &Viewer, storage: StorageUse) -> Result<Problem, Failure> {
+/// The problem of what the plan's storage has no room for: a file, a shared copy or imported conversations.
+pub(crate) async fn full(app: &AppState, viewer: &Viewer, storage: StorageUse) -> Result<Problem, Failure> {
     let upgrade = crate::turn::prompt::larger(app, &viewer.plan, |plan| plan.storage_bytes > storage.limit).await?;
     let message = format!(
-        "Your file storage is full: {} of {} are used. Delete conversations with files{}.",
+        "Your storage is full: {} of {} are used. Delete conversations with files, imported ones or shared links{}.",
         format_bytes(storage.used),
         format_bytes(storage.limit),
         if upgrade.is_some() { ", or upgrade" } else { "" },

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::http::account_form::unreadable;
 use crate::http::browser::{HIDDEN, SIDEBAR_COOKIE};
 use crate::http::extract::{Id, SignedIn, read_form};
+use crate::http::fragment::{fragment, parameter};
 use crate::http::next::local;
 use crate::http::pages;
 use app::api::{Refusal, context};
@@ -212,13 +213,11 @@ pub(crate) async fn list(
     SignedIn(viewer): SignedIn,
     Query(query): Query<ListQuery>,
 ) -> Result<Html<String>, Failure> {
-    let after = query.after.map(|position| position.parse::<ListPosition>()).transpose();
-    let after = after.map_err(|_| Problem::invalid("after", "`after` must be a position from the list."))?;
+    let after: Option<ListPosition> = parameter("after", "a position from the list", query.after)?;
     let current = query.current.and_then(|id| id.parse::<ConversationId>().ok());
     let list = context::conversation_list(&app.page_state(), &viewer, after, current).await;
     let (list, is_part) = (list.map_err(|Refusal(problem)| Failure(problem))?, after.is_some());
-    // The reactive values of the rendered components belong to this owner, and end with it.
-    Ok(Html(Owner::new().with(|| view! { <Conversations list current is_part/> }.to_html())))
+    Ok(fragment(|| view! { <Conversations list current is_part/> }))
 }
 
 /// What is searched for.
@@ -235,11 +234,10 @@ pub(crate) async fn search_results(
     SignedIn(viewer): SignedIn,
     Query(query): Query<SearchQuery>,
 ) -> Result<Html<String>, Failure> {
-    let before = query.before.map(|id| id.parse::<MessageId>()).transpose();
-    let before = before.map_err(|_| Problem::invalid("before", "`before` must be the id of a message."))?;
+    let before: Option<MessageId> = parameter("before", "the id of a message", query.before)?;
     let found = context::search(&app.page_state(), &viewer, query.q, before, context::PALETTE_RESULTS).await;
     let view = found.map_err(|Refusal(problem)| Failure(problem))?;
-    Ok(Html(Owner::new().with(|| view! { <SearchResults view/> }.to_html())))
+    Ok(fragment(|| view! { <SearchResults view/> }))
 }
 
 /// Whether the sidebar is hidden.

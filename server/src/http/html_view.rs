@@ -5,6 +5,7 @@
 //! of all of them: an event's id is that of the last piece of text in it, and other events are passed on only after all text before them.
 
 use crate::AppState;
+use crate::failure::internal;
 use crate::turn::html::{Presentation, presentation};
 use domain::{ModelName, TurnId, Viewer};
 use futures::{StreamExt as _, stream};
@@ -69,13 +70,31 @@ impl Present {
         fields.insert("question".into(), serde_json::to_value(presentation.question).unwrap_or_default());
         Entry { data: serde_json::Value::Object(fields).to_string().into(), ..entry }
     }
+
+    /// Returns a `finish` event with the id of the stored response, which the next message follows.
+    async fn finish_event(&self, entry: Entry) -> Entry {
+        let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(&entry.data) else { return entry };
+        match store::message::find_response(&self.app.db, self.viewer.user_id, self.turn_id).await {
+            Ok(Some(id)) => fields.insert("message_id".into(), id.to_string().into()),
+            Ok(None) => return entry,
+            Err(error) => {
+                internal(&error);
+                return entry;
+            }
+        };
+        Entry { data: serde_json::Value::Object(fields).to_string().into(), ..entry }
+    }
 }
 
 /// Returns the view's next event; `None` at the end.
 async fn next(source: &mut Source, view: &mut View) -> Option<Entry> {
     loop {
         if let Some(entry) = view.ready.pop_front() {
-            return Some(if entry.name == "turn" { source.present.turn_event(entry).await } else { entry });
+            return Some(match entry.name {
+                "turn" => source.present.turn_event(entry).await,
+                "finish" => source.present.finish_event(entry).await,
+                _ => entry,
+            });
         }
         if view.is_done {
             return None;

@@ -4,6 +4,7 @@
 use crate::AppState;
 use crate::failure::Failure;
 use crate::http::extract::{Id, SignedIn};
+use crate::http::fragment::{fragment, parameter};
 use app::api::Refusal;
 use app::api::context;
 use app::pages::chat::Messages;
@@ -17,31 +18,28 @@ use http::header;
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Which messages are requested.
+/// Which messages are requested; without a message, the latest of the visible path.
 #[derive(Deserialize)]
-pub(crate) struct Before {
-    /// The message before which they are; without it, the latest.
+pub(crate) struct MessagesQuery {
+    /// The message before which they are.
     before: Option<String>,
+    /// The message through which their path leads.
+    message: Option<String>,
 }
 
-/// `GET /chat/{conversation_id}/messages`: the latest messages, or those before a message, as the page has them.
+/// `GET /chat/{conversation_id}/messages`: the latest messages of the visible path or of that through a message, or those before a message, as
+/// the page has them.
 pub(crate) async fn messages(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     Id(conversation): Id<ConversationId>,
-    Query(query): Query<Before>,
+    Query(query): Query<MessagesQuery>,
 ) -> Result<Html<String>, Failure> {
-    let before = query.before.map(|id| id.parse::<MessageId>()).transpose();
-    let before = before.map_err(|_| Problem::invalid("before", "`before` must be the id of a message."))?;
-    let loaded = context::messages(&app.page_state(), &viewer, conversation, before).await;
-    let view = loaded.map_err(|Refusal(problem)| Failure(problem))?;
-    Ok(Html(rendered(conversation, view)))
-}
-
-fn rendered(conversation: ConversationId, view: MessagesView) -> String {
-    let MessagesView { messages, earlier, models } = view;
-    // The reactive values of the rendered components belong to this owner, and end with it.
-    Owner::new().with(|| view! { <Messages conversation messages earlier models/> }.to_html())
+    let before: Option<MessageId> = parameter("before", "the id of a message", query.before)?;
+    let with: Option<MessageId> = parameter("message", "the id of a message", query.message)?;
+    let loaded = context::messages(&app.page_state(), &viewer, conversation, (before, with)).await;
+    let MessagesView { messages, earlier, models } = loaded.map_err(|Refusal(problem)| Failure(problem))?;
+    Ok(fragment(|| view! { <Messages conversation messages earlier models/> }))
 }
 
 /// The message whose branch is to be shown.
@@ -86,7 +84,7 @@ pub(crate) async fn select_branch(
     if !is_json {
         return Ok(Redirect::to(&format!("/chat/{conversation}#m-{message}")).into_response());
     }
-    let running = store::turn::running(&app.db, viewer.user_id, conversation).await?;
+    let running = store::turn::running(&app.db, viewer.user_id, conversation, None).await?;
     let running = running.map(|(turn_id, model)| BranchTurn { turn_id, model });
     Ok(Json(BranchEnd { running }).into_response())
 }

@@ -25,6 +25,7 @@ mod error;
 mod export;
 mod extract;
 mod factors;
+mod fragment;
 mod html_view;
 mod identity;
 mod import;

@@ -52,7 +52,7 @@ pub(crate) async fn create(
     };
     match created {
         Ok(created) => Ok(pages::form_result(&app, again, PAGE, FormResult::Share(created)).await),
-        Err(Failure(problem)) if problem.kind == ProblemKind::Invalid => {
+        Err(Failure(problem)) if matches!(problem.kind, ProblemKind::Invalid | ProblemKind::TooLarge) => {
             let form = FailedForm { values: Vec::new(), errors: vec![("", problem.message)] };
             Ok(pages::form_again_at(&app, again, PAGE, form).await)
         }

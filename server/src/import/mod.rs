@@ -17,10 +17,12 @@ mod upload;
 pub(crate) use upload::{MAX_UPLOAD, Upload, UploadError};
 
 use crate::AppState;
-use crate::failure::internal;
+use crate::failure::{Failure, internal};
+use crate::files::upload::full;
 use domain::{ImportId, Problem, ProblemKind, Viewer};
 use std::sync::LazyLock;
-use store::import::{ImportCounts, ImportedConversation};
+use store::attachment::StorageUse;
+use store::import::{ImportCounts, ImportedConversation, WriteOutcome};
 use time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::interval;
@@ -69,6 +71,17 @@ impl ImportError {
                 format!("Something went wrong on our side. Upload the file again to import the rest.{incident}")
             }
         }
+    }
+}
+
+/// The error of conversations for which the plan's storage has no room.
+async fn full_storage(app: &AppState, viewer: &Viewer, storage: StorageUse) -> ImportError {
+    match full(app, viewer, storage).await {
+        Ok(problem) => ImportError::refused(format!(
+            "{} What was imported so far is kept. Upload the file again afterwards to import the rest.",
+            problem.message
+        )),
+        Err(Failure(problem)) => ImportError::Refused(problem.message),
     }
 }
 
@@ -153,8 +166,7 @@ impl Import {
 
     /// Adds a conversation to the batch, and writes the batch once it is large enough.
     async fn add(&mut self, conversation: ImportedConversation) -> Result<(), ImportError> {
-        self.batch_bytes +=
-            conversation.messages.iter().map(|message| message.text.len() + message.reasoning.len()).sum::<usize>();
+        self.batch_bytes += conversation.bytes();
         self.batch.push(conversation);
         if self.batch.len() >= BATCH || self.batch_bytes >= BATCH_BYTES {
             self.write().await?;
@@ -174,7 +186,10 @@ impl Import {
         let present = store::import::list_present(db, owner, &batch).await?;
         let new: Vec<ImportedConversation> =
             batch.into_iter().filter(|found| found.exported_id.is_none_or(|id| !present.contains(&id))).collect();
-        let written = store::import::write(db, owner, &new).await?;
+        let written = match store::import::write(db, owner, &new).await? {
+            WriteOutcome::Written(written) => written,
+            WriteOutcome::Full(storage) => return Err(full_storage(&self.app, &self.viewer, storage).await),
+        };
         let messages: usize =
             new.iter().filter(|found| written.contains(&found.id)).map(|found| found.messages.len()).sum();
         let add = |sum: &mut i32, more: usize| *sum = sum.saturating_add(i32::try_from(more).unwrap_or(i32::MAX));

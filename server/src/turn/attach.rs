@@ -1,5 +1,6 @@
 //! Loads what models read of attached files.
 
+use super::image_memory;
 use super::prompt::FullPrompt;
 use crate::AppState;
 use crate::failure::Failure;
@@ -17,7 +18,8 @@ const MAX_IMAGE_BYTES: u64 = 20_000_000;
 /// many: they are loaded only with `with_bytes`.
 ///
 /// # Errors
-/// Returns a 404 problem if a new file isn't the viewer's or was sent before, and a problem if the model reads no images but a new file is one.
+/// Returns a 404 problem if a new file isn't the viewer's or was sent before, and a problem if the model reads no images but a new file is one, or
+/// if the images of other turns leave no memory for this one's.
 pub(crate) async fn attach(
     app: &AppState,
     viewer: &Viewer,
@@ -48,11 +50,13 @@ pub(crate) async fn attach(
         return Ok(full);
     }
     let chosen = choose(model, &past, &question);
-    let mut images = match with_bytes {
-        true => load(app, viewer, &chosen).await?,
-        false => {
-            past.iter().chain(&question).filter(|file| chosen.contains(&file.file.id)).filter_map(measured).collect()
+    let mut images: HashMap<AttachmentId, PromptImage> = match with_bytes {
+        true => {
+            let bytes: u64 = among(&past, &question, &chosen).map(|file| file.file.bytes).sum();
+            full.attached.image_permit = Some(image_memory::take(&app.image_memory, bytes)?);
+            load(app, viewer, &chosen).await?
         }
+        false => among(&past, &question, &chosen).filter_map(measured).collect(),
     };
     for file in question {
         match images.remove(&file.file.id) {
@@ -93,6 +97,15 @@ fn choose(model: &Model, past: &[StoredFile], question: &[StoredFile]) -> Vec<At
         bytes <= MAX_IMAGE_BYTES
     });
     fitting.map(|file| file.file.id).collect()
+}
+
+/// Returns the files of stored messages and of the question that were chosen.
+fn among<'a>(
+    past: &'a [StoredFile],
+    question: &'a [StoredFile],
+    chosen: &'a [AttachmentId],
+) -> impl Iterator<Item = &'a StoredFile> {
+    past.iter().chain(question).filter(|file| chosen.contains(&file.file.id))
 }
 
 /// Loads images.

@@ -1,5 +1,6 @@
 //! The files of a prompt, as models read them: the text of PDFs and text files as a part of the message, and images beside it. `attach` loads them.
 
+use super::image_memory::ImagePermit;
 use domain::{MessageId, PromptImage, PromptMessage, Role};
 use std::collections::HashMap;
 use store::message::PromptMessage as PastMessage;
@@ -15,6 +16,8 @@ pub(crate) struct Attached {
     pub question_images: Vec<PromptImage>,
     /// Images of earlier messages.
     pub past_images: HashMap<MessageId, Vec<PromptImage>>,
+    /// The memory that the images take; `None` without images, or if only their sizes are known.
+    pub image_permit: Option<ImagePermit>,
 }
 
 impl Attached {

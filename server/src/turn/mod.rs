@@ -20,6 +20,7 @@ mod follow;
 mod hedge;
 pub(crate) mod history;
 pub(crate) mod html;
+pub(crate) mod image_memory;
 mod lease;
 pub(crate) mod loops;
 mod not_opened;

@@ -68,8 +68,8 @@ async fn path(
     Ok(path)
 }
 
-/// Loads the path to the message that a new one follows: a response, the question whose response is in progress, or for another version of
-/// `edited`, a question without a response.
+/// Loads the path to the message that a new one follows: a response, or a question without a response, which may be in progress. Another version
+/// of `edited` may follow a question that has got its response since.
 async fn load_branch(
     app: &AppState,
     viewer: &Viewer,
@@ -84,8 +84,9 @@ async fn load_branch(
         Some((_, Role::User)) if path.leaf_id == Some(parent) => {
             Ok((Branch::End { leaf_id: path.leaf_id }, path.messages))
         }
-        // The version that is edited follows this question, too: it has no response.
-        Some((_, Role::User)) if edited.is_some() => Ok((Branch::After(Some(parent)), path.messages)),
+        Some((_, Role::User)) if edited.is_some() || !path.has_response => {
+            Ok((Branch::After(Some(parent)), path.messages))
+        }
         Some((_, Role::User)) => Err(changed().into()),
     }
 }

@@ -2,6 +2,7 @@
 //! from Postgres, and lengths are counted.
 
 use super::attached::Attached;
+use super::image_memory::ImagePermit;
 use super::request::BYTES_PER_TOKEN;
 use crate::AppState;
 use crate::failure::Failure;
@@ -49,6 +50,8 @@ pub(crate) struct Prompt {
     pub messages: Vec<PromptMessage>,
     /// What the model reads in place of the oldest messages; `None` if it reads all of them.
     pub history_cut: Option<HistoryCut>,
+    /// The memory that the images of the messages take, which is free again when the prompt is dropped.
+    _image_permit: Option<ImagePermit>,
 }
 
 impl FullPrompt {
@@ -82,6 +85,7 @@ impl FullPrompt {
             system: self.system.clone(),
             messages: normalized(summary.into_iter().chain(past).chain([question]).collect()),
             history_cut,
+            _image_permit: self.attached.image_permit.clone(),
         }
     }
 }
@@ -98,6 +102,7 @@ impl Prompt {
             system,
             messages,
             history_cut: None,
+            _image_permit: None,
         }
     }
 

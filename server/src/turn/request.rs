@@ -55,7 +55,7 @@ pub(crate) enum Input {
     Again(TurnId),
 }
 
-/// The message that a new one follows. Anything but the end begins another branch.
+/// The message that a new one follows. One that isn't the last of the visible path begins another branch, or continues one that isn't visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parent {
     /// The last message of the visible path, or none in a new conversation.

@@ -326,3 +326,51 @@ async fn files_are_kept_in_an_object_store() {
     app.until("select count(*) = 0 from deleted_object").await;
     assert!(objects.keys().is_empty());
 }
+
+/// An object that can't be deleted doesn't block the others, and is tried again later.
+#[tokio::test]
+async fn an_object_that_cannot_be_deleted_is_skipped() {
+    let objects = fakes::FakeObjects::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let url = objects.url();
+    let app = TestApp::with(&[("OBJECT_STORE_URL", url.as_str())]).await;
+    let ann = app.user("ann@example.com").await;
+    for name in ["a.png", "b.png", "c.png"] {
+        uploaded(&ann, name, png(8, 8)).await;
+    }
+    let locked = objects.keys().remove(0);
+    objects.refuse_to_delete(Some(&locked));
+    app.sql("delete from attachment").await;
+    app.start_second().await;
+    app.until("select count(*) = 1 and bool_and(attempts = 1 and retry_at > now()) from deleted_object").await;
+    assert_eq!(objects.keys(), [locked]);
+    objects.refuse_to_delete(None);
+    app.sql("update deleted_object set retry_at = now()").await;
+    app.start_second().await;
+    app.until("select count(*) = 0 from deleted_object").await;
+    assert!(objects.keys().is_empty());
+}
+
+/// The images of running turns have a bound over all users. A turn beyond it is refused before anything is reserved.
+#[tokio::test]
+async fn images_of_running_turns_are_bounded() {
+    let app = TestApp::with(&[("IMAGE_MEMORY_MIB", "20")]).await;
+    app.limits("free", 1_000, 10_000_000, 10).await;
+    let (ann, bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
+    let (hers, his) = (uploaded(&ann, "a.png", png(8, 8)).await, uploaded(&bob, "b.png", png(8, 8)).await);
+    app.sql("update attachment set bytes = 15000000").await;
+    let message = |text: &str, file: &Value| json!({"model": "claude-haiku-4-5", "text": text, "attachments": [file["attachment_id"]]});
+    let running = tokio::spawn(ann.clone().post_owned(message("{{late}}{{words:2}}", &hers)));
+    app.until("select count(*) = 1 from ai_usage where status = 'pending'").await;
+    let response = bob.post(&message("{{words:1}}", &his)).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(problem(response).await["kind"], "overloaded");
+    assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, 1);
+    assert_eq!(bob.quota().await["in_flight"]["now"], 0);
+    events(bob.post(&json!({"model": "claude-haiku-4-5", "text": "{{words:1}} without"})).await).await;
+    app.provider.release();
+    let answer = events(running.await.unwrap()).await;
+    assert!(matches!(answer.last(), Some((_, TurnEvent::Finish { .. }))), "{answer:?}");
+    let answer = events(bob.post(&message("{{words:1}}", &his)).await).await;
+    assert!(matches!(answer.last(), Some((_, TurnEvent::Finish { .. }))), "{answer:?}");
+}

@@ -1,5 +1,7 @@
 //! The tree of a conversation's messages: edited questions, regenerated responses, and the path that the page shows and a model is sent.
 
+mod continued;
+
 use crate::app::TestApp;
 use crate::visitor::{EventReader, TestClient, events, problem};
 use domain::TurnEvent;
@@ -106,12 +108,12 @@ async fn an_edited_question_is_another_version_and_nothing_is_lost() {
     let body = json!({"conversation_id": chat, "model": MODEL, "text": "{{words:6}} second", "parent_id": old[1].id});
     send(&ann, body).await;
     assert_eq!(sent(&app), ["{{words:3}} one", &text_of(3), "{{words:6}} second"]);
-    // The way back, as a form; the page that a link opens at a message of another branch.
+    // The way back, as a form; the page that a link opens at a message of another branch, which stays another branch.
     assert_eq!(choose(&mut ann, &chat, &old[2].id).await, StatusCode::SEE_OTHER);
     assert_eq!(texts(&shown(&ann, &chat).await), texts(&old));
     let page = ann.text(&format!("/chat/{chat}?message={}", new[1].id)).await;
     assert!(page.contains(&format!("id=\"m-{}\"", new[1].id)) && page.contains("id=\"composer\""), "{page}");
-    assert_eq!(texts(&shown(&ann, &chat).await), texts(&new));
+    assert_eq!(texts(&shown(&ann, &chat).await), texts(&old));
     // Another user finds none of it, and what isn't there isn't found.
     for message in [new[0].id.as_str(), "1", &Uuid::now_v7().to_string()] {
         assert_eq!(choose(&mut eve, &chat, message).await, StatusCode::NOT_FOUND);
@@ -125,7 +127,7 @@ async fn an_edited_question_is_another_version_and_nothing_is_lost() {
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
     }
     assert_eq!(eve.get(&format!("/chat/{hers}?message={}", new[0].id)).await.status(), StatusCode::NOT_FOUND);
-    assert_eq!(texts(&shown(&ann, &chat).await), texts(&new), "nothing has changed");
+    assert_eq!(texts(&shown(&ann, &chat).await), texts(&old), "nothing has changed");
     assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, 5);
 }
 

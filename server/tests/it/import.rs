@@ -163,3 +163,37 @@ async fn files_that_cannot_be_imported_are_refused_in_words() {
     app.sql("update import set alive_until = now() - interval '1 second' where status = 'running'").await;
     assert!(import(&ann, CLAUDE.as_bytes()).await.contains("The import was interrupted."));
 }
+
+/// Imported text and shared copies count towards the storage of the plan. What doesn't fit is refused in words, and fits once there is room.
+#[tokio::test]
+async fn imported_text_and_shared_copies_count_towards_the_storage() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    // The file has 37 bytes of text.
+    app.sql("update plan set storage_bytes = 36").await;
+    let page = import(&ann, CLAUDE.as_bytes()).await;
+    assert!(page.contains("Your storage is full") && page.contains("import the rest"), "{page}");
+    assert_eq!(app.one::<i64>("select count(*) from conversation").await, 0);
+    app.sql("update plan set storage_bytes = 37").await;
+    let page = import(&ann, CLAUDE.as_bytes()).await;
+    assert!(page.contains("Imported 1 conversation with 3 messages."), "{page}");
+    assert_eq!(app.one::<i64>("select imported_bytes from conversation").await, 37);
+    // What is in the account already needs no room.
+    let page = import(&ann, CLAUDE.as_bytes()).await;
+    assert!(page.contains("Imported 0 conversations with 0 messages. 1 already here."), "{page}");
+    let id: uuid::Uuid = app.one("select conversation_id from conversation").await;
+    let share = async || {
+        let request = ann.request("POST", &format!("/chat/{id}/share"));
+        request.json(&json!({"expires": "7"})).send().await.unwrap()
+    };
+    let refused = share().await;
+    assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let refused: Value = refused.json().await.unwrap();
+    assert!(refused["problem"]["message"].as_str().unwrap().contains("storage is full"), "{refused}");
+    app.sql("update plan set storage_bytes = 10000").await;
+    assert_eq!(share().await.status(), StatusCode::OK);
+    let used = "select (imported_bytes + bytes)::bigint from conversation join share using (conversation_id)";
+    let (used, owner) = (app.one::<i64>(used).await, app.one::<uuid::Uuid>("select user_id from share").await);
+    let storage = store::attachment::storage(&app.store, owner.into()).await.unwrap();
+    assert!(used > 37 && storage.used == u64::try_from(used).unwrap(), "{storage:?}");
+}

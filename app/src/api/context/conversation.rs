@@ -8,16 +8,16 @@ use crate::view::conversation::{ChatView, MessageView, MessagesView, escaped};
 use crate::view::conversation_list::{ConversationSummary, ListPosition};
 use domain::{ConversationId, Message, MessageId, PresetId, Problem, Role, Viewer};
 use std::sync::Arc;
-use store::message::{StoredHtml, StoredMessage};
+use store::message::{PathEnd, StoredHtml, StoredMessage};
 
 /// Number of messages on a page of a conversation.
 const MESSAGES: usize = 50;
 /// Number of messages shown after one that the page was opened at, unless the latest ones have it.
 const MARGIN: i32 = 10;
 
-/// Loads the data of the chat page, with the latest messages of a conversation, those before a message, or those around a message. A message of
-/// another branch becomes part of the visible path. Returns a 404 if the conversation or the message isn't the viewer's. A new conversation
-/// starts with the settings of `preset`.
+/// Loads the data of the chat page, with the latest messages of a conversation, those before a message, or those around a message. A message that
+/// isn't on the visible path is shown on the path through it; which path is visible stays as it is. Returns a 404 if the conversation or the
+/// message isn't the viewer's. A new conversation starts with the settings of `preset`.
 pub(crate) async fn chat_view(
     state: &PageState,
     viewer: &Viewer,
@@ -30,16 +30,16 @@ pub(crate) async fn chat_view(
     let now = (state.now)();
     let conversations = conversation_list(state, viewer, after, id).await?;
     let (mut open, mut messages, mut earlier, mut running) = (None, Vec::new(), None, None);
-    let mut before = before;
+    let mut shown = ShownPath { before, leaf: None };
     if let Some(id) = id {
         let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
         let found = found.ok_or_else(|| refuse(Problem::not_found("conversation")))?;
         if let Some(message) = with {
-            before = reveal(state, viewer, id, message).await?;
+            shown = find(state, viewer, id, message).await?;
         }
         // Before the messages: otherwise the response of a turn that ends in between would be in neither.
-        running = store::turn::running(&state.db, viewer.user_id, id).await.map_err(fail)?;
-        (messages, earlier) = load_messages(state, viewer, id, before).await?;
+        running = store::turn::running(&state.db, viewer.user_id, id, shown.leaf).await.map_err(fail)?;
+        (messages, earlier) = load_messages(state, viewer, id, shown.end()).await?;
         // A turn that ended between the two queries is shown once: as a message.
         running = running.filter(|(turn, _)| {
             !messages.iter().any(|shown| shown.message.role == Role::Assistant && shown.message.turn_id == *turn)
@@ -57,7 +57,8 @@ pub(crate) async fn chat_view(
         open,
         messages,
         earlier,
-        is_earlier: before.is_some(),
+        is_earlier: shown.before.is_some(),
+        branch: shown.leaf,
         running,
         models: available_models(state, viewer).await?,
         quota: quota(state, viewer).await.ok(),
@@ -65,29 +66,49 @@ pub(crate) async fn chat_view(
     })
 }
 
-/// Makes a message part of the visible path. Returns the message before which a page with it ends; `None` if it is among the latest messages.
-async fn reveal(
+/// The part of a conversation that a page shows.
+struct ShownPath {
+    /// The message before which it ends; `None` if it has the latest messages.
+    before: Option<MessageId>,
+    /// The end of its path; `None` for the visible one.
+    leaf: Option<MessageId>,
+}
+
+impl ShownPath {
+    fn end(&self) -> PathEnd {
+        match (self.before, self.leaf) {
+            (Some(before), _) => PathEnd::Before(before),
+            (None, Some(leaf)) => PathEnd::At(leaf),
+            (None, None) => PathEnd::Visible,
+        }
+    }
+}
+
+/// Finds the part of a conversation that has a message: on the visible path, otherwise on the path through the message, to which for example a
+/// search leads.
+async fn find(
     state: &PageState,
     viewer: &Viewer,
     id: ConversationId,
     message: MessageId,
-) -> Result<Option<MessageId>, Refusal> {
+) -> Result<ShownPath, Refusal> {
     let fail = |error| state.fail(error);
-    let locate = || store::message::locate(&state.db, viewer.user_id, id, message, MARGIN);
-    let found = match locate().await.map_err(fail)? {
-        Some(found) => Some(found),
+    let not_found = || refuse(Problem::not_found("message"));
+    let locate = |leaf| store::message::locate(&state.db, viewer.user_id, id, message, leaf, MARGIN);
+    let (found, leaf) = match locate(None).await.map_err(fail)? {
+        Some(found) => (Some(found), None),
         None => {
-            // A link to another branch, for example from a search.
-            store::message::select_branch(&state.db, viewer.user_id, id, message).await.map_err(fail)?;
-            locate().await.map_err(fail)?
+            let leaf = store::message::newest_leaf(&state.db, viewer.user_id, id, message).await.map_err(fail)?;
+            let leaf = leaf.ok_or_else(not_found)?;
+            (locate(Some(leaf)).await.map_err(fail)?, Some(leaf))
         }
     };
-    let found = found.ok_or_else(|| refuse(Problem::not_found("message")))?;
+    let found = found.ok_or_else(not_found)?;
     let is_among_latest = usize::try_from(found.after).is_ok_and(|after| after < MESSAGES);
-    Ok(if is_among_latest { None } else { found.margin_end })
+    Ok(ShownPath { before: if is_among_latest { None } else { found.margin_end }, leaf })
 }
 
-/// Loads the latest messages of a conversation, or those before a message.
+/// Loads the latest messages of a conversation's visible path or of that through a message, or those before a message.
 ///
 /// # Errors
 /// Returns a 404 problem if the conversation isn't the viewer's, or a problem if a query fails.
@@ -95,11 +116,19 @@ pub async fn messages(
     state: &PageState,
     viewer: &Viewer,
     id: ConversationId,
-    before: Option<MessageId>,
+    (before, with): (Option<MessageId>, Option<MessageId>),
 ) -> Result<MessagesView, Refusal> {
-    let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(|error| state.fail(error))?;
+    let fail = |error| state.fail(error);
+    let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
     found.ok_or_else(|| refuse(Problem::not_found("conversation")))?;
-    let (messages, earlier) = load_messages(state, viewer, id, before).await?;
+    let leaf = match with {
+        Some(message) => {
+            let leaf = store::message::newest_leaf(&state.db, viewer.user_id, id, message).await.map_err(fail)?;
+            Some(leaf.ok_or_else(|| refuse(Problem::not_found("message")))?)
+        }
+        None => None,
+    };
+    let (messages, earlier) = load_messages(state, viewer, id, ShownPath { before, leaf }.end()).await?;
     Ok(MessagesView { messages, earlier, models: available_models(state, viewer).await? })
 }
 
@@ -108,11 +137,11 @@ async fn load_messages(
     state: &PageState,
     viewer: &Viewer,
     id: ConversationId,
-    before: Option<MessageId>,
+    end: PathEnd,
 ) -> Result<(Vec<MessageView>, Option<MessageId>), Refusal> {
     // One more shows whether there are earlier ones.
     let limit = i64::try_from(MESSAGES).unwrap_or(i64::MAX).saturating_add(1);
-    let rows = store::message::list(&state.db, viewer.user_id, id, before, limit).await;
+    let rows = store::message::list(&state.db, viewer.user_id, id, end, limit).await;
     let mut rows = rows.map_err(|error| state.fail(error))?;
     let surplus = rows.len().saturating_sub(MESSAGES);
     rows.drain(..surplus);

@@ -6,9 +6,10 @@ use crate::browser::channel::StartedTurn;
 use std::rc::Rc;
 
 impl Chat {
-    /// Loads turns that the page doesn't show yet.
+    /// Loads turns that the page doesn't show yet. A page that was opened at another path than the visible one keeps it.
     pub(super) async fn catch_up(self: &Rc<Self>) {
-        let Some(turn) = self.newest.borrow().clone().filter(|_| !self.is_busy()) else { return };
+        let is_following = !self.is_busy() && self.branch().is_none();
+        let Some(turn) = self.newest.borrow().clone().filter(|_| is_following) else { return };
         if let Some(status) = api::turn_status(&turn).await {
             self.catch_up_with(status).await;
         }
@@ -35,15 +36,17 @@ impl Chat {
     pub(super) async fn follow_tab(self: &Rc<Self>, started: StartedTurn) {
         let is_this = self.conversation().as_ref() == Some(&started.conversation);
         let is_shown = self.newest.borrow().as_ref() == Some(&started.turn);
-        if is_this && !is_shown && !self.is_busy() && self.load_messages().await {
+        let is_following = !self.is_busy() && self.branch().is_none();
+        if is_this && !is_shown && is_following && self.load_messages().await {
             self.follow_other(&started.turn, "");
         }
     }
 
-    /// Replaces all messages by those of the server. The draft and the scroll position stay. Returns whether it succeeded.
+    /// Replaces all messages by those of the server's path. The draft and the scroll position stay. Returns whether it succeeded.
     pub(super) async fn load_messages(self: &Rc<Self>) -> bool {
         let Some(conversation) = self.conversation() else { return false };
-        let Ok(html) = api::fragment(&format!("/chat/{conversation}/messages")).await else { return false };
+        let path = self.branch().map(|leaf| format!("?message={leaf}")).unwrap_or_default();
+        let Ok(html) = api::fragment(&format!("/chat/{conversation}/messages{path}")).await else { return false };
         self.replaced.take();
         self.messages.set_html(&html);
         self.turns.clear();

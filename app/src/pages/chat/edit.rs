@@ -10,12 +10,35 @@ pub(super) fn parent_of(question: &PageElement) -> String {
     question.attribute("data-parent").unwrap_or_else(|| "root".to_owned())
 }
 
-/// Returns the id of a message; `None` if the server hasn't stored it yet.
-pub(super) fn id_of(question: &PageElement) -> Option<String> {
-    question.attribute("id")?.strip_prefix("m-").map(str::to_owned)
+/// Returns the id of a message; `None` if the page doesn't know it yet.
+pub(super) fn id_of(message: &PageElement) -> Option<String> {
+    message.attribute("id")?.strip_prefix("m-").map(str::to_owned)
+}
+
+/// Returns the id of the last of the shown messages, which a new one follows. The server is asked for that of a response that has failed on this
+/// page. One that wasn't stored is passed over.
+pub(super) async fn last_id(shown: &[PageElement]) -> Option<String> {
+    for message in shown.iter().rev() {
+        if let Some(id) = id_of(message) {
+            return Some(id);
+        }
+        let Some(turn) = message.attribute("data-turn") else { continue };
+        if let Some(id) = api::turn_status(&turn).await.and_then(|status| status.message) {
+            message.set("id", &format!("m-{id}"));
+            return Some(id);
+        }
+    }
+    None
 }
 
 impl Chat {
+    /// Returns the conversation and the message that a new one would follow now; no message if that can't be said before a response has ended.
+    pub(super) fn place(&self) -> (Option<String>, Option<String>) {
+        let conversation = self.conversation();
+        let last = if conversation.is_some() { self.shown_messages().pop() } else { None };
+        (conversation, last.as_ref().and_then(id_of))
+    }
+
     /// Opens the form that edits a message, in its place.
     pub(super) fn edit(&self, question: &PageElement) {
         if self.is_busy() {
@@ -95,8 +118,7 @@ impl Chat {
             (Some(question), _) => shown == question,
             (None, turn) => turn.is_some() && shown.attribute("data-turn") == *turn,
         };
-        let shown = self.element.find_all(".turns > .user-message, .turns > .answer");
-        let replaced: Vec<_> = shown.into_iter().skip_while(|shown| !is_first(shown)).collect();
+        let replaced: Vec<_> = self.shown_messages().into_iter().skip_while(|shown| !is_first(shown)).collect();
         for element in &replaced {
             element.show(false);
         }
@@ -121,6 +143,7 @@ impl Chat {
         let Ok(running) = selected else {
             return self.toast.show("This version can't be loaded right now. Try again in a moment.");
         };
+        self.leave_branch();
         if self.is_busy() || !self.load_messages().await {
             return;
         }

@@ -149,7 +149,7 @@ fn listen_to_files(chat: &Rc<Chat>) {
 
 fn estimate(chat: &Rc<Chat>) {
     let shown = Rc::clone(chat);
-    chat.composer.estimate(chat.conversation(), move |quota| shown.show_quota(quota));
+    chat.composer.estimate(chat.place(), move |quota| shown.show_quota(quota));
 }
 
 fn key_in_box(chat: &Rc<Chat>, event: &PageEvent) {

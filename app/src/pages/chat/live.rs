@@ -143,6 +143,9 @@ impl LiveTurn {
 
     /// Shows how the turn ended, by its last event. Returns what to announce.
     pub fn finished(&self, event: &Json) -> String {
+        if let Some(id) = event.text("message_id") {
+            self.answer.set("id", &format!("m-{id}"));
+        }
         let usage = event.field("usage");
         let counted = ["input", "cache_read", "cache_write", "output"].map(|kind| usage.number(kind).unwrap_or(0));
         let cost = event.text("cost_usd").map(|usd| format!(" · {}", dollars(&usd))).unwrap_or_default();

@@ -57,6 +57,7 @@ use shortcuts::Shortcuts;
 use sidebar::{Sidebar, SidebarSwitch};
 use templates::{AgainMenu, Templates};
 use temporary::{TemporaryNotice, temporary_switch};
+use versions::OtherVersion;
 
 /// Renders the chat page.
 #[component]
@@ -111,6 +112,7 @@ fn Shown(
                 {view! { <Settings panel/> }.into_any()}
                 {is_temporary.then(|| view! { <TemporaryNotice conversation=id/> })}
                 {view! { <Unconfirmed/> }.into_any()}
+                {id.zip(view.branch).map(|(conversation, leaf)| view! { <OtherVersion conversation leaf/> })}
                 {if is_earlier { view! { <Earlier view/> }.into_any() } else { view! { <Latest view/> }.into_any() }}
                 <Toast/>
                 {view! { <Palette/> }.into_any()}
@@ -160,7 +162,18 @@ fn Latest(
     view: ChatView,
 ) -> impl IntoView {
     let ChatView {
-        open, messages, earlier, running, models, quota, now_ms, writes_titles, settings, is_temporary, ..
+        open,
+        messages,
+        earlier,
+        branch,
+        running,
+        models,
+        quota,
+        now_ms,
+        writes_titles,
+        settings,
+        is_temporary,
+        ..
     } = view;
     let zone_is_unknown = page_context().viewer.is_some_and(|viewer| viewer.time_zone == "UTC");
     let running_model = running.as_ref().map(|(_, name)| {
@@ -172,7 +185,7 @@ fn Latest(
     let past =
         conversation.map(|conversation| view! { <Messages conversation messages earlier models=models.clone()/> });
     view! {
-        <div id="chat" class="chat" data-conversation=conversation.map(|id| id.to_string())
+        <div id="chat" class="chat" data-conversation=conversation.map(|id| id.to_string()) data-branch=branch.map(|leaf| leaf.to_string())
             data-running=running.map(|(turn, _)| turn.to_string()) data-running-model=running_model
             data-now-ms=now_ms.to_string() data-zone-unknown=zone_is_unknown data-writes-titles=writes_titles data-temporary=is_temporary>
             <div id="transcript" class="transcript" tabindex="0" role="region" aria-label="Conversation">
@@ -204,14 +217,16 @@ fn Earlier(
     /// The page's data.
     view: ChatView,
 ) -> impl IntoView {
-    let ChatView { open, messages, earlier, models, .. } = view;
+    let ChatView { open, messages, earlier, branch, models, .. } = view;
     open.map(|open| {
+        let of_branch = branch.map(|leaf| format!("?message={leaf}")).unwrap_or_default();
+        let latest = format!("/chat/{}{of_branch}", open.id);
         view! {
             <div class="chat">
                 <div id="transcript" class="transcript" tabindex="0" role="region" aria-label="Conversation">
                     <div class="column">
                         <div id="messages" class="turns reading"><Messages conversation=open.id messages earlier models/></div>
-                        <p class="earlier"><a href=format!("/chat/{}", open.id)>"Latest messages"</a></p>
+                        <p class="earlier"><a href=latest>"Latest messages"</a></p>
                     </div>
                 </div>
             </div>

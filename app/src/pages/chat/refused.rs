@@ -20,6 +20,7 @@ impl Chat {
         live.remove();
         self.restore_replaced();
         self.pending.take();
+        let is_stopped = self.is_stopped.get();
         self.set_running(None);
         // Of a refused regeneration or edit, the old messages are shown again, so there is no text to put back into the message box.
         let replaces = !message.is_new();
@@ -38,6 +39,10 @@ impl Chat {
             spawn_local(async move { chat.catch_up().await });
             return;
         }
+        if !replaces && !is_stopped && matches!(refusal.status, 404 | 409) {
+            // The message that this one was to follow may be gone, or have a response by now.
+            self.reload();
+        }
         if !replaces {
             self.composer.put_back(&message.text);
             self.composer.files.put_back(&message.files);
@@ -51,6 +56,17 @@ impl Chat {
         }
         self.scroll.go_to_end();
         self.refresh_quota();
+    }
+
+    /// Loads the messages again, and follows a turn in progress.
+    fn reload(self: &Rc<Self>) {
+        let chat = Rc::clone(self);
+        spawn_local(async move {
+            if chat.load_messages().await {
+                chat.show_newest();
+            }
+            chat.catch_up().await;
+        });
     }
 
     /// Puts the waiting messages back into the message box, because the one before them wasn't answered.
@@ -172,11 +188,12 @@ impl Chat {
     }
 
     async fn fitting_model(&self, models: Vec<String>, message: &Message) -> Option<String> {
-        let conversation = self.conversation();
+        let (conversation, parent) = self.place();
+        let place = (conversation.as_deref(), parent.as_deref());
         let files: Vec<String> = message.files.iter().map(|file| file.id.clone()).collect();
         for model in models {
             let new = if conversation.is_none() { settings_of_new_conversation() } else { None };
-            let estimate = api::estimate(conversation.as_deref(), &model, &message.text, &files, new).await?;
+            let estimate = api::estimate(place, &model, &message.text, &files, new).await?;
             if estimate.flag("fits") {
                 return Some(model);
             }

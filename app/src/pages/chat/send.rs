@@ -6,6 +6,7 @@ use super::live::LiveTurn;
 use super::state::{Chat, Message};
 use crate::browser::api::{self, Refusal, TurnState};
 use crate::browser::channel::StartedTurn;
+use crate::browser::dom::PageElement;
 use crate::browser::json::{Json, JsonObject};
 use crate::browser::stream::{Event, Events};
 use crate::browser::turn::{self, End, Start};
@@ -62,6 +63,7 @@ impl Chat {
             return;
         }
         self.hide_replaced(&message);
+        let shown = self.shown_messages();
         let id = TurnId::at(clock::server_now()).to_string();
         let question = message.retry_of.is_none().then_some(message.text.as_str());
         let Some(live) = LiveTurn::add(&self.turns, &id, question, &self.composer.label(&message.model)) else {
@@ -76,11 +78,17 @@ impl Chat {
         self.toast.close();
         self.scroll.go_to_end();
         let chat = Rc::clone(self);
-        spawn_local(async move { chat.run(&live, message).await });
+        spawn_local(async move { chat.run(&live, message, &shown).await });
     }
 
-    async fn run(self: Rc<Self>, live: &LiveTurn, message: Message) {
+    /// Sends a message and follows its turn. `shown` are the messages that were on the page: a new one follows the last of them.
+    async fn run(self: Rc<Self>, live: &LiveTurn, message: Message, shown: &[PageElement]) {
         let conversation = self.conversation();
+        let parent = match &message.edited {
+            Some(question) => Some(edit::parent_of(question)),
+            None if conversation.is_some() && message.is_new() => edit::last_id(shown).await,
+            None => None,
+        };
         let text = message.retry_of.is_none().then_some(message.text.as_str());
         let is_new = conversation.is_none();
         let settings = if is_new { settings_of_new_conversation() } else { None };
@@ -90,7 +98,7 @@ impl Chat {
             .with("effort", self.composer.effort_of(&message.model).as_deref())
             .with("text", text)
             .with("retry_of", message.retry_of.as_deref())
-            .with("parent_id", message.edited.as_ref().map(edit::parent_of).as_deref())
+            .with("parent_id", parent.as_deref())
             .with("edit_of", message.edited.as_ref().and_then(edit::id_of).as_deref())
             .with("turn_id", Some(&live.id))
             .with_list("attachments", &message.files.iter().map(|file| file.id.clone()).collect::<Vec<_>>())
@@ -123,6 +131,9 @@ impl Chat {
         // The server has the message.
         self.pending.take();
         self.save_draft();
+        if message.is_some() {
+            self.leave_branch();
+        }
         let is_failed = std::cell::Cell::new(false);
         let end = turn::follow(
             &live.id,

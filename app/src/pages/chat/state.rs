@@ -69,6 +69,8 @@ pub(super) struct Chat {
     status: PageElement,
     connection: PageElement,
     conversation: RefCell<Option<String>>,
+    /// The end of the path that the page was opened at, while that isn't the conversation's visible path.
+    branch: RefCell<Option<String>>,
     /// The turn in progress.
     running: RefCell<Option<String>>,
     /// Messages that the turn in progress replaces on the page. They are hidden until the server has accepted it.
@@ -113,6 +115,7 @@ impl Chat {
             status: dom::element("status")?,
             connection: dom::element("connection")?,
             conversation: RefCell::new(element.attribute("data-conversation")),
+            branch: RefCell::new(element.attribute("data-branch")),
             running: RefCell::default(),
             replaced: RefCell::default(),
             pending: RefCell::default(),
@@ -131,6 +134,27 @@ impl Chat {
     fn shown_turns(&self) -> Vec<String> {
         let answers = self.element.find_all(".answer[data-turn]:not([hidden])");
         answers.iter().filter_map(|answer| answer.attribute("data-turn")).collect()
+    }
+
+    /// Returns the messages on the page, in order, without those that are hidden.
+    pub fn shown_messages(&self) -> Vec<PageElement> {
+        let all = self.element.find_all(".turns > .user-message, .turns > .answer");
+        all.into_iter().filter(|message| !message.is_hidden()).collect()
+    }
+
+    /// Returns the end of the path that the page shows; `None` if that is the conversation's visible path.
+    pub fn branch(&self) -> Option<String> {
+        self.branch.borrow().clone()
+    }
+
+    /// Notes that the path on the page is the conversation's visible one from now on.
+    pub fn leave_branch(&self) {
+        if self.branch.take().is_some() {
+            page::forget_query();
+            if let Some(notice) = dom::element("other-version") {
+                notice.show(false);
+            }
+        }
     }
 
     /// Returns the open conversation; `None` until the first turn of a new one has started.

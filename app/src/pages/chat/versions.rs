@@ -36,3 +36,22 @@ pub(super) fn Versions(
         </form>
     })
 }
+
+/// Says that the page shows a path that isn't the visible one, to which for example a search has led, and switches to it.
+#[component]
+pub(super) fn OtherVersion(
+    /// The conversation.
+    conversation: ConversationId,
+    /// The end of the path that is shown.
+    leaf: MessageId,
+) -> impl IntoView {
+    view! {
+        <div id="other-version" class="other-version" role="note">
+            <p>"This is another version of the conversation. Your next message continues it. Until then, sharing and downloads use the selected version."</p>
+            <form method="post" action=format!("/chat/{conversation}/branch")>
+                <input type="hidden" name="message" value=leaf.to_string()/>
+                <button class="secondary small">"Switch to this version"</button>
+            </form>
+        </div>
+    }
+}

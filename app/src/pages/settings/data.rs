@@ -81,7 +81,7 @@ fn retention(days: Option<u32>) -> String {
     }
 }
 
-/// How much of the plan's file storage is used.
+/// How much of the plan's storage is used.
 #[component]
 fn Storage(
     /// The use of storage.
@@ -91,9 +91,9 @@ fn Storage(
     let (text, max) = (format!("{} of {} used", format_bytes(used), format_bytes(limit)), limit.max(1).to_string());
     view! {
         <section class="setting">
-            <h2>"File storage"</h2>
+            <h2>"Storage"</h2>
             <div class="stack">
-                <p>"Files that you attach to messages are deleted with their conversation."</p>
+                <p>"Files that you attach, the text of imported conversations and the copies of shared links. Files are deleted with their conversation."</p>
                 <progress max=max value=used.to_string() aria-labelledby="storage-used"></progress>
                 <p id="storage-used" translate="no">{text}</p>
             </div>

@@ -52,7 +52,28 @@ pub async fn is_version(
     Ok(found.fetch_optional(db).await?)
 }
 
-/// A message of the visible path.
+/// Returns the end of the path through a message, which continues with the newest messages after it. Returns `None` if the conversation doesn't
+/// have the message, or belongs to another user.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn newest_leaf(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<MessageId>> {
+    let leaf = sqlx::query_scalar!(
+        r#"select newest_leaf(c.conversation_id, $3) as "leaf_id?" from conversation c
+           where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null"#,
+        Uuid::from(owner),
+        Uuid::from(conversation),
+        Uuid::from(message),
+    );
+    Ok(leaf.fetch_optional(db).await?.flatten().map(Into::into))
+}
+
+/// A message of a path.
 pub struct Located {
     /// Number of messages after it.
     pub after: i64,
@@ -60,7 +81,8 @@ pub struct Located {
     pub margin_end: Option<MessageId>,
 }
 
-/// Finds a message on the visible path. Returns `None` if it isn't there, or if the conversation belongs to another user.
+/// Finds a message on the path to `leaf`; without one, on the visible path. Returns `None` if it isn't there, or if the conversation belongs to
+/// another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -69,12 +91,13 @@ pub async fn locate(
     owner: UserId,
     conversation: ConversationId,
     message: MessageId,
+    leaf: Option<MessageId>,
     margin: i32,
 ) -> Result<Option<Located>> {
     let row = sqlx::query!(
         r#"with recursive path as (
              select m.message_id, m.parent_id, 0 as after
-             from conversation c join message m on m.conversation_id = c.conversation_id and m.message_id = c.leaf_id
+             from conversation c join message m on m.conversation_id = c.conversation_id and m.message_id = coalesce($5, c.leaf_id)
              where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null
              union all
              select m.message_id, m.parent_id, path.after + 1 from path join message m on m.message_id = path.parent_id
@@ -86,6 +109,7 @@ pub async fn locate(
         Uuid::from(conversation),
         Uuid::from(message),
         margin,
+        leaf.map(Uuid::from),
     )
     .fetch_optional(db)
     .await?;

@@ -21,6 +21,8 @@ pub struct Ancestors {
     pub leaf_id: Option<MessageId>,
     /// The last message of the path with its author; `None` if the path is empty.
     pub end: Option<(MessageId, Role)>,
+    /// Whether the message that was named as the end is a question with a response.
+    pub has_response: bool,
     /// The messages to send, oldest first.
     pub messages: Vec<PromptMessage>,
 }
@@ -51,7 +53,8 @@ pub async fn load_prompt(
              from path join message m on m.message_id = path.message_id
            )
            select c.leaf_id, s.message_id as "message_id?", s.role as "role?", s.is_sent as "is_sent?",
-                  case when s.is_sent then s.body end as text
+                  case when s.is_sent then s.body end as text,
+                  exists (select from message a where a.parent_id = $3 and a.role = 'assistant') as "has_response!"
            from conversation c left join sent s on true
            where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null
            order by s.position desc"#,
@@ -62,7 +65,8 @@ pub async fn load_prompt(
     .fetch_all(db)
     .await?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let mut path = Ancestors { leaf_id: first.leaf_id.map(Into::into), end: None, messages: Vec::new() };
+    let leaf_id = first.leaf_id.map(Into::into);
+    let mut path = Ancestors { leaf_id, end: None, has_response: first.has_response, messages: Vec::new() };
     for row in rows {
         let (Some(message_id), Some(role)) = (row.message_id, row.role) else { continue };
         let (message_id, role) =

@@ -301,8 +301,8 @@ pub async fn load_for_regenerate(
     }))
 }
 
-/// Returns the turn that is running at the end of a conversation's visible path, with the model that was called last, if there is one. A turn
-/// whose response is stored isn't running any more, although its usage may still be read.
+/// Returns the turn that is running at a question, with the model that was called last, if there is one; without `leaf` at the end of the
+/// conversation's visible path. A turn whose response is stored isn't running any more, although its usage may still be read.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -310,15 +310,17 @@ pub async fn running(
     db: impl PgExecutor<'_>,
     owner: UserId,
     conversation: ConversationId,
+    leaf: Option<MessageId>,
 ) -> Result<Option<(TurnId, ModelName)>> {
     let row = sqlx::query!(
         "select t.turn_id, u.model from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
-         join conversation c on c.conversation_id = t.conversation_id and c.leaf_id = t.question_id
+         join conversation c on c.conversation_id = t.conversation_id and t.question_id = coalesce($3, c.leaf_id)
          where t.user_id = $1 and t.conversation_id = $2 and t.ended_at is null and t.alive_until >= now()
            and not exists (select from message m where m.turn_id = t.turn_id and m.role = 'assistant')
          order by t.created_at desc, u.call_no desc limit 1",
         Uuid::from(owner),
         Uuid::from(conversation),
+        leaf.map(Uuid::from),
     )
     .fetch_optional(db)
     .await?;

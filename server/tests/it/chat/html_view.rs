@@ -60,6 +60,8 @@ async fn html_view_resumes_anywhere_and_equals_the_page() {
     assert!(user_html.contains("How do I **end** a lease?"), "typed text stays as it is: {user_html}");
     assert!(all.iter().filter(|event| event.name == "block").count() > 5, "{} events", all.len());
     assert!(all.iter().all(|event| event.name != "delta") && all.last().unwrap().name == "finish");
+    let response: uuid::Uuid = app.one("select message_id from message where role = 'assistant'").await;
+    assert_eq!(data(all.last().unwrap())["message_id"].as_str(), Some(response.to_string().as_str()));
     let streamed = html(&all);
     let page = ann.text(&format!("/chat/{}", turn["conversation_id"].as_str().unwrap())).await;
     for part in ["<table", "<ul", "figure class=\"code\""] {
