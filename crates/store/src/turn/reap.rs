@@ -101,7 +101,7 @@ pub struct ExpiredTurn {
 }
 
 /// Loads up to 100 turns whose lease has expired, by Postgres' clock, because their server is gone. Each comes with one pending call: of a
-/// hedged turn's two calls, the one with the higher `call_no`.
+/// hedged turn's two calls, the one that responded, or the requested model's.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -4,7 +4,8 @@ use super::PendingCall;
 use crate::message::StoredHtml;
 use crate::{Db, Result};
 use domain::{
-    ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, TurnId, Usage, UsageSource,
+    AiUsageId, ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, TurnId, Usage,
+    UsageSource,
 };
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -80,16 +81,15 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
                     cache_write_long_tokens = i.cache_write_long_tokens, output_tokens = i.output_tokens,
                     reasoning_tokens = i.reasoning_tokens, cost_usd = i.cost_usd, model_price_id = i.model_price_id,
                     provider_request_id = i.provider_request_id, settled_at = i.at, ttft_ms = i.ttft_ms,
-                    provider_failed = i.provider_failed
+                    provider_failed = i.provider_failed, call_no = case u.call_no when 0 then 2 else u.call_no end
              from input i
              where u.created_at = i.created_at and u.ai_usage_id = i.ai_usage_id and u.status = 'pending'
                and (select count(*) from ended_turn) >= 0
-             returning u.turn_id, u.call_no
+             returning u.turn_id
            ), other_call as (
              -- The call of a hedged turn that was given up: its provider may bill the prompt.
              update ai_usage u set status = 'failed', usage_source = 'estimated', input_tokens = u.estimated_tokens, settled_at = i.at,
                     cost_usd = u.estimated_tokens::numeric * p.input_micros_per_million / 1000000000000,
-                    call_no = case when u.call_no > coalesce((select call_no from final_row), 1) then 0 else u.call_no end,
                     provider_failed = i.other_failed
              from input i, model_price p
              where u.created_at = i.created_at and u.turn_id = i.turn_id and u.ai_usage_id <> i.ai_usage_id and u.status = 'pending'
@@ -134,6 +134,44 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
     .fetch_one(db)
     .await?;
     Ok(row.is_done)
+}
+
+/// Adds the exact usage of a call that the reaper has ended as `lost` with an estimate. A final row never changes, so this is a new row with
+/// the differences to it: a sum over the ledger is exact, at the same time and for the same model. Returns false if the row isn't `lost`, or was
+/// corrected before; nothing is written then.
+///
+/// # Errors
+/// Returns an error if the query fails. Nothing is written then.
+pub async fn correct_lost(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, api_key_id, subject, model, model_price_id, status, usage_source,
+                               input_tokens, cache_read_tokens, cache_write_tokens, cache_write_long_tokens, output_tokens, reasoning_tokens,
+                               estimated_tokens, reserved_tokens, cost_usd, provider_request_id, ttft_ms, created_at, settled_at, corrects)
+         select $3::uuid, u.turn_id, u.call_no, u.purpose, u.user_id, u.api_key_id, u.subject, u.model, $4::uuid, u.status, 'exact',
+                $5::bigint - u.input_tokens, $6::bigint - u.cache_read_tokens, $7::bigint - u.cache_write_tokens,
+                $8::bigint - u.cache_write_long_tokens, $9::bigint - u.output_tokens, $10::bigint - u.reasoning_tokens,
+                0, 0, $11::numeric - u.cost_usd, $12::text, $13::int, u.created_at, $14::timestamptz, u.ai_usage_id
+         from ai_usage u
+         where u.created_at = $1 and u.ai_usage_id = $2 and u.status = 'lost'
+           and not exists (select from ai_usage c where c.turn_id = u.turn_id and c.created_at = u.created_at and c.corrects = u.ai_usage_id)",
+        end.call.created_at,
+        Uuid::from(end.call.id),
+        Uuid::from(AiUsageId::at(end.now)),
+        Uuid::from(end.price_id),
+        end.usage.input.to_db(),
+        end.usage.cache_read.to_db(),
+        end.usage.cache_write.to_db(),
+        end.usage.cache_write_long.to_db(),
+        end.usage.output.to_db(),
+        end.usage.reasoning.to_db(),
+        end.cost.to_usd(),
+        end.provider_request_id,
+        end.ttft_ms,
+        end.now,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Returns an id for the response of a turn. Messages are ordered by id, and the user's message has the time of admission: the response's id

@@ -26,7 +26,7 @@ pub struct LatestTurn {
     pub turn_id: TurnId,
     /// Whether it is in progress.
     pub running: bool,
-    /// Display name of the model that was called last.
+    /// Display name of its model, as [`super::running`] returns it.
     pub label: String,
 }
 
