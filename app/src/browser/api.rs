@@ -265,6 +265,8 @@ pub struct TurnStatus {
     pub state: TurnState,
     /// Its conversation.
     pub conversation: Option<String>,
+    /// Tokens that it used and, if shown, their exact cost in dollars; `None` until they are final.
+    pub used: Option<(u64, Option<String>)>,
     /// The newest turn of the conversation: its id, its model's name for users, and whether it is in progress.
     pub latest: Option<(String, String, bool)>,
 }
@@ -285,7 +287,7 @@ pub async fn turn_status(turn: &str) -> Option<TurnStatus> {
     let status = match load("GET", &format!("/api/turns/{turn}"), None).await {
         Ok(status) => status,
         Err(Failure::Refused(Refusal { status: 404, .. })) => {
-            return Some(TurnStatus { state: TurnState::Unknown, conversation: None, latest: None });
+            return Some(TurnStatus { state: TurnState::Unknown, conversation: None, used: None, latest: None });
         }
         Err(_) => return None,
     };
@@ -297,5 +299,6 @@ pub async fn turn_status(turn: &str) -> Option<TurnStatus> {
     let latest = status.field("latest");
     let label = latest.text("label").unwrap_or_default();
     let latest = latest.text("turn_id").map(|turn| (turn, label, latest.flag("running")));
-    Some(TurnStatus { state, conversation: status.text("conversation_id"), latest })
+    let used = status.number("tokens").map(|tokens| (tokens, status.text("cost_usd")));
+    Some(TurnStatus { state, conversation: status.text("conversation_id"), used, latest })
 }
