@@ -89,8 +89,8 @@ async fn write_answer(app: &AppState, turn: &ActiveTurn, answer: &Answer) -> boo
         html: html.as_ref(),
         reasoning: &answer.reasoning,
         status: answer.message_status(),
-        // Messages are ordered by time, and the user's message has the time of admission.
-        now: AppState::now().max(turn.call.created_at + time::Duration::milliseconds(1)),
+        admitted_at: turn.call.created_at,
+        now: AppState::now(),
     };
     let written = store::turn::write_answer(&app.db, &message).await;
     written.inspect_err(|error| drop(internal(error))).is_ok()

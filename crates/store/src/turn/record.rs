@@ -1,8 +1,8 @@
 //! Records the end of a turn.
 
 use super::PendingCall;
+use crate::Result;
 use crate::message::StoredHtml;
-use crate::{Db, Result};
 use domain::{
     AiUsageId, ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, TurnId, Usage,
     UsageSource,
@@ -122,7 +122,7 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         end.ttft_ms,
         end.provider_failed,
         end.other_failed,
-        Uuid::from(answer_id(end.now, end.call.created_at)),
+        Uuid::from(MessageId::at(answer_time(end.now, end.call.created_at))),
         end.text,
         end.message_status.as_str(),
         end.model.0,
@@ -174,10 +174,10 @@ pub async fn correct_lost(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<b
     Ok(done.rows_affected() == 1)
 }
 
-/// Returns an id for the response of a turn. Messages are ordered by id, and the user's message has the time of admission: the response's id
-/// must be later even if the clock went back.
-fn answer_id(now: OffsetDateTime, admitted_at: OffsetDateTime) -> MessageId {
-    MessageId::at(now.max(admitted_at + time::Duration::milliseconds(1)))
+/// Returns the time of a turn's response. Messages are ordered by id, which contains their time, and the user's message has the time of
+/// admission: the response must be later even if the clock went back.
+fn answer_time(now: OffsetDateTime, admitted_at: OffsetDateTime) -> OffsetDateTime {
+    now.max(admitted_at + time::Duration::milliseconds(1))
 }
 
 /// The response of a turn whose usage isn't known yet.
@@ -196,6 +196,8 @@ pub struct AnswerMessage<'a> {
     pub reasoning: &'a str,
     /// How complete the response is.
     pub status: MessageStatus,
+    /// When the turn was admitted.
+    pub admitted_at: OffsetDateTime,
     /// Current time.
     pub now: OffsetDateTime,
 }
@@ -204,11 +206,9 @@ pub struct AnswerMessage<'a> {
 /// open; [`record`] ends them and leaves the message as it is. Does nothing if the conversation is gone.
 ///
 /// # Errors
-/// Returns an error if a query fails.
-pub async fn write_answer(db: &Db, answer: &AnswerMessage<'_>) -> Result<()> {
-    let admitted_at = sqlx::query_scalar!("select created_at from turn where turn_id = $1", Uuid::from(answer.turn_id))
-        .fetch_optional(db)
-        .await?;
+/// Returns an error if the query fails.
+pub async fn write_answer(db: impl PgExecutor<'_>, answer: &AnswerMessage<'_>) -> Result<()> {
+    let at = answer_time(answer.now, answer.admitted_at);
     // The same order of locks as in `record`: conversation, message.
     sqlx::query!(
         "with touched as (
@@ -220,14 +220,14 @@ pub async fn write_answer(db: &Db, answer: &AnswerMessage<'_>) -> Result<()> {
                 (select q.message_id from turn t join message q on q.message_id = t.question_id where t.turn_id = $3)
          from touched
          on conflict (turn_id, role) do nothing",
-        Uuid::from(answer_id(answer.now, admitted_at.unwrap_or(answer.now))),
+        Uuid::from(MessageId::at(at)),
         Uuid::from(answer.conversation_id),
         Uuid::from(answer.turn_id),
         answer.text,
         answer.reasoning,
         answer.status.as_str(),
         answer.model.0,
-        answer.now,
+        at,
         answer.html.map(|html| html.html.as_str()),
         answer.html.map(|html| html.version),
     )
