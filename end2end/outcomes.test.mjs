@@ -53,3 +53,25 @@ test('endings and reasoning look the same live and after a reload', { timeout: 6
   await ann.screenshot({ path: join(shots, 'outcomes-2-reasoning.png') });
   assert.deepEqual(browser.complaints, []);
 });
+
+test('a stopped response shows the count of its provider once that is known', { timeout: 600_000 }, async () => {
+  const bob = await browser.visitor();
+  await signUp(bob, app, 'bob@example.com', 'Bob');
+  await bob.goto(`${app.url}/chat`);
+  await woken(bob);
+  await bob.locator('#model').selectOption('claude-haiku-5-5');
+  await send(bob, '{{think:30}}{{words:4}}{{hold}}');
+  await bob.locator('.answer.live .markdown', { hasText: 'word1' }).waitFor();
+  await bob.getByRole('button', { name: 'Stop' }).click();
+  await bob.locator('.answer.live .note', { hasText: 'Stopped' }).waitFor();
+  const used = bob.locator('.answer.live .used');
+  const estimated = await used.innerText();
+  assert.match(estimated, /tokens/);
+  // The model has reasoned, which isn't streamed but counted.
+  await app.release();
+  await bob.waitForFunction(([text]) => document.querySelector('.answer.live .used').innerText !== text, [estimated]);
+  const [[tokens]] = app.query('select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens) from ai_usage '
+    + "where turn_id = (select turn_id from message where role = 'assistant' and status = 'stopped')");
+  assert.ok((await used.innerText()).startsWith(`${Number(tokens).toLocaleString('en-US')} tokens`));
+  assert.deepEqual(browser.complaints, []);
+});

@@ -268,6 +268,8 @@ pub struct TurnStatus {
     pub conversation: Option<String>,
     /// Its response, if that is stored.
     pub message: Option<String>,
+    /// Tokens that it used and, if shown, their exact cost in dollars; `None` until they are final.
+    pub used: Option<(u64, Option<String>)>,
     /// The newest turn of the conversation: its id, its model's name for users, and whether it is in progress.
     pub latest: Option<(String, String, bool)>,
 }
@@ -288,7 +290,8 @@ pub async fn turn_status(turn: &str) -> Option<TurnStatus> {
     let status = match load("GET", &format!("/api/turns/{turn}"), None).await {
         Ok(status) => status,
         Err(Failure::Refused(Refusal { status: 404, .. })) => {
-            return Some(TurnStatus { state: TurnState::Unknown, conversation: None, message: None, latest: None });
+            let (conversation, message, used, latest) = (None, None, None, None);
+            return Some(TurnStatus { state: TurnState::Unknown, conversation, message, used, latest });
         }
         Err(_) => return None,
     };
@@ -300,6 +303,7 @@ pub async fn turn_status(turn: &str) -> Option<TurnStatus> {
     let latest = status.field("latest");
     let label = latest.text("label").unwrap_or_default();
     let latest = latest.text("turn_id").map(|turn| (turn, label, latest.flag("running")));
+    let used = status.number("tokens").map(|tokens| (tokens, status.text("cost_usd")));
     let (conversation, message) = (status.text("conversation_id"), status.text("message_id"));
-    Some(TurnStatus { state, conversation, message, latest })
+    Some(TurnStatus { state, conversation, message, used, latest })
 }

@@ -134,32 +134,31 @@ pub(crate) fn signed(number: Option<u32>) -> Option<i32> {
 }
 
 /// Updates `input_permille` of each model: the input tokens that its provider counts per thousand tokens of our estimate. It is the 99th
-/// percentile of the last thousand calls with exact usage, so that estimates err slightly high. Models with fewer than 200 such calls are
-/// skipped.
+/// percentile of the last thousand calls with exact usage, so that estimates err slightly high. Models with fewer than 200 such calls keep
+/// their value.
 /// Calls by API are left out: what their users choose to send, such as tools and images at addresses, is counted by upper bounds, and would
 /// lower the estimates of everyone.
 ///
+/// `newest` bounds the work: only so many rows of the ledger, of all models, are read, in the order of its primary key.
+///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<()> {
+pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime, newest: i64) -> Result<()> {
     sqlx::query!(
         "update model m set input_permille = learned.permille
-         from model candidate, lateral (
-           select least(5000, greatest(500, ceil(percentile_disc(0.99) within group (order by permille))))::bigint as permille
+         from (
+           select model, least(5000, greatest(500, ceil(percentile_disc(0.99) within group (order by permille))))::bigint as permille
            from (
-             select (input_tokens + cache_read_tokens + cache_write_tokens)::numeric * 1000 / counted_tokens as permille
-             from ai_usage
-             where model = candidate.model and created_at >= $1 and usage_source = 'exact' and corrects is null and output_tokens > 0
-               and counted_tokens > 0 and purpose <> 'api'
-             order by created_at desc limit 1000
-           ) call having count(*) >= 200
+             select model, (input_tokens + cache_read_tokens + cache_write_tokens)::numeric * 1000 / counted_tokens as permille,
+                    row_number() over (partition by model order by created_at desc) as recency
+             from (select * from ai_usage where created_at >= $1 order by created_at desc limit $2) recent
+             where usage_source = 'exact' and corrects is null and output_tokens > 0 and counted_tokens > 0 and purpose <> 'api'
+           ) call
+           where recency <= 1000 group by model having count(*) >= 200
          ) learned
-         -- A rarely used model is not searched for among all rows.
-         where (select sum(calls) from (
-                  select model, hour, calls from usage_total union all select model, hour, calls from usage_delta
-                ) t where t.model = candidate.model and t.hour >= $1) >= 200
-           and m.model = candidate.model and m.input_permille is distinct from learned.permille",
+         where m.model = learned.model and m.input_permille is distinct from learned.permille",
         since,
+        newest,
     )
     .execute(db)
     .await?;

@@ -7,7 +7,7 @@ use crate::http::extract::{Id, SignedIn};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use domain::{ConversationId, MessageId, Problem, TurnId};
+use domain::{ConversationId, MessageId, Problem, Tokens, TurnId};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
@@ -23,6 +23,12 @@ pub(crate) struct Status {
     conversation_id: Option<ConversationId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<MessageId>,
+    /// Tokens that it used, once they are final.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<Tokens>,
+    /// Their exact cost in dollars, if the plan shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     latest: Option<Latest>,
 }
@@ -35,7 +41,8 @@ struct Latest {
     label: String,
 }
 
-/// `GET /api/turns/{turn_id}`: the state of a turn (`running` or `ended`), and the newest turn of its conversation. Unknown turns are 404.
+/// `GET /api/turns/{turn_id}`: the state of a turn (`running` or `ended`), its usage, and the newest turn of its conversation. Unknown
+/// turns are 404.
 pub(crate) async fn status(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -48,6 +55,8 @@ pub(crate) async fn status(
         state: if found.ended { "ended" } else { "running" },
         conversation_id: found.conversation_id,
         message_id: found.message_id,
+        tokens: found.used.map(|(tokens, _)| tokens),
+        cost_usd: found.used.filter(|_| viewer.plan.shows_cost).map(|(_, cost)| cost.exact()),
         latest,
     }))
 }

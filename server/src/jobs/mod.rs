@@ -25,6 +25,9 @@ const RESTORABLE: time::Duration = time::Duration::MINUTE;
 /// How long the content of sent mails is kept.
 const MAILS: time::Duration = time::Duration::days(30);
 
+/// Maximum number of calls of the last 30 days from which token counts are learned, the newest ones of all models. Bounds an hourly query.
+const LEARNED_FROM: i64 = 200_000;
+
 /// Starts all jobs. They end when the set is dropped or aborted.
 pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     let mut set = JoinSet::new();
@@ -78,7 +81,9 @@ async fn hourly(app: AppState) {
     if let Err(error) = drop_old_months(&app).await {
         internal(&format!("old months of the ledger not dropped; will retry in an hour: {error:#}"));
     }
-    if let Err(error) = store::model::learn(&app.jobs_db, AppState::now() - time::Duration::days(30)).await {
+    if let Err(error) =
+        store::model::learn(&app.jobs_db, AppState::now() - time::Duration::days(30), LEARNED_FROM).await
+    {
         internal(&error);
     }
     if let Err(error) = store::job::strip_mails(&app.jobs_db, AppState::now() - MAILS).await {

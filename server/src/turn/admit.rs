@@ -4,8 +4,8 @@ use super::prompt::{Fallback, larger};
 use super::turn_request::TurnRequest;
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{Model, ModelName, Problem, ProblemKind, Tokens, Viewer, WireFormat};
-use quota::{Budget, Caps, Limit, Refused, Reservation, Verdict};
+use domain::{Model, ModelName, Plan, Problem, ProblemKind, Tokens, Viewer, WireFormat};
+use quota::{Budget, Caps, Demand, Limit, Refused, Reservation, Verdict};
 use store::turn::TurnContext;
 
 /// Refuses while this server shuts down, chat is paused, or the user is paused.
@@ -87,7 +87,10 @@ pub(super) async fn admit(
     match verdict {
         Verdict::Granted(reservation) => Ok(Some(reservation)),
         Verdict::Running => Ok(None),
-        Verdict::Refused(refused) => Err(refusal(app, request, refused).await?.into()),
+        Verdict::Refused(refused) => {
+            let (plan, demand) = (&request.viewer.plan, request.demand);
+            Err(refusal_problem(app, plan, &request.model, demand, refused).await?.into())
+        }
     }
 }
 
@@ -96,20 +99,19 @@ async fn reserve(app: &AppState, request: &TurnRequest, caps: &Caps) -> Result<V
     Ok(app.quotas.admit(&request.viewer, turn_id, request.demand(), request.max_cost(), caps).await?)
 }
 
-/// Returns the problem of a refusal, with the smallest plan that would have admitted the request.
-async fn refusal(app: &AppState, request: &TurnRequest, refused: Refused) -> Result<Problem, Failure> {
-    let (plan, demand) = (&request.viewer.plan, request.demand);
+/// Returns the problem of a refusal, with the smallest plan that would have admitted the demand.
+pub(super) async fn refusal_problem(
+    app: &AppState,
+    plan: &Plan,
+    model: &Model,
+    demand: Demand,
+    refused: Refused,
+) -> Result<Problem, Failure> {
     Ok(match refused {
-        // Only the demo reserves in its own budget.
-        Refused::SpendCap { budget: Budget::Global | Budget::Demo, retry_after_ms } => {
-            Problem::spend_cap(retry_after_ms)
-        }
-        Refused::SpendCap { budget: Budget::Model(_), retry_after_ms } => {
-            Problem::model_spend_cap(&request.model.label, retry_after_ms)
-        }
+        Refused::SpendCap { budget, retry_after_ms } => spend_cap_problem(&budget, model, retry_after_ms),
         Refused::Key { limit, retry_after_ms } => limit.problem(retry_after_ms),
         Refused::TooLarge { max } => {
-            let fits = |plan: &domain::Plan| Limit::Tokens.of_plan(plan) >= demand.input + demand.output_min;
+            let fits = |plan: &Plan| Limit::Tokens.of_plan(plan) >= demand.input + demand.output_min;
             Problem::too_large(Tokens(demand.input), Tokens(max), larger(app, plan, fits).await?)
         }
         Refused::Limit { limit, retry_after_ms } => {
@@ -117,4 +119,12 @@ async fn refusal(app: &AppState, request: &TurnRequest, refused: Refused) -> Res
             limit.problem(retry_after_ms, upgrade)
         }
     })
+}
+
+/// Returns the problem of a budget that has reached its spend cap. `model` is the model that was requested.
+pub(super) fn spend_cap_problem(budget: &Budget, model: &Model, retry_after_ms: u64) -> Problem {
+    match budget {
+        Budget::Global | Budget::Demo => Problem::spend_cap(retry_after_ms),
+        Budget::Model(_) => Problem::model_spend_cap(&model.label, retry_after_ms),
+    }
 }

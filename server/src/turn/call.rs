@@ -4,28 +4,26 @@
 //! The end of the connection stops a call, as a user stops a turn: its provider is canceled, and what it may bill is recorded. With an
 //! `Idempotency-Key` the call goes on, because the same request can still get its answer.
 
-use super::admit::{caps, check_switches};
+use super::admit::{caps, check_switches, refusal_problem};
 use super::answer::Answer;
 use super::call_request::{CallRequest, PreparedCall, prepare};
-use super::close::{Grant, Uncounted, close};
+use super::close::{Grant, Uncounted, close, close_ended};
 use super::drain;
 use super::loops::LoopTrip;
 use super::open::open;
-use super::persist::{admitted_at, confirm};
-use super::prompt::{Prompt, larger};
-use super::record::{record, settle};
+use super::persist::{AdmittedCall, persist_call};
+use super::record::record_call;
 use super::reply::{NewReply, Piece, Reply};
-use super::state::{ActiveTurn, OpenedTurn, PendingTurn, RunningTurn};
+use super::state::{OpenedTurn, RunningTurn};
 use super::stream::stream;
-use super::undo::release;
 use crate::AppState;
 use crate::failure::{Failure, internal};
-use domain::{ConversationId, ModelName, Outcome, Problem, ProblemKind, Quota, Tokens};
-use quota::{Budget, Caps, KeyCaps, KeyQuota, Limit, Refused, Reservation, Verdict, key_quota_of, quota_of};
+use domain::{ModelName, Outcome, Problem, ProblemKind, Quota, Tokens};
+use quota::{Budget, Caps, KeyCaps, KeyQuota, Refused, Reservation, Verdict, key_quota_of, quota_of};
 use relay::{Relay, Writer};
 use std::sync::Arc;
 use store::api_call::{Claim, StoredAnswer};
-use store::turn::{CallOwner, NewCall, TurnContext};
+use store::turn::{CallOwner, TurnContext};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
@@ -159,7 +157,7 @@ async fn start(
     check_switches(app, &call.viewer, &context)?;
     let mut prepared = prepare(app, call, &context).await?;
     let reservation = admit(app, call, &context, &mut prepared).await?;
-    let pending = write_pending(app, call, prepared, reservation).await?;
+    let pending = persist_call(app, admitted(call, prepared, reservation)).await?;
     let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
     let caps = KeyCaps::from(&call.key);
     let snapshot = turn.reservation.key_snapshot();
@@ -177,6 +175,24 @@ async fn start(
         pieces,
     });
     Ok((RunningTurn { turn, sent, chunks, log, untitled: None, reply: Some(reply) }, accepted))
+}
+
+/// Returns what is written of an admitted call.
+fn admitted(call: &CallRequest, prepared: PreparedCall, reservation: Reservation) -> AdmittedCall {
+    let PreparedCall { model, price, fallback, counted, .. } = prepared;
+    let (user_id, api_key_id, request_hash) = (call.viewer.user_id, call.key.id, call.hash);
+    AdmittedCall {
+        owner: CallOwner::Program { user_id, api_key_id, request_hash },
+        viewer: call.viewer.clone(),
+        turn_id: call.turn_id,
+        model,
+        price,
+        counted,
+        messages: Vec::new(),
+        api: Some(Arc::clone(&call.request)),
+        fallback,
+        reservation,
+    }
 }
 
 /// Reserves the call's maximum usage in the meters of its key and its user, and in the spend budgets.
@@ -212,86 +228,19 @@ async fn refusal(
     prepared: &PreparedCall,
     refused: Refused,
 ) -> Result<Problem, Failure> {
-    let (plan, demand) = (&call.viewer.plan, prepared.demand);
-    Ok(match refused {
-        // Only the demo reserves in its own budget.
-        Refused::SpendCap { budget: Budget::Global | Budget::Demo, retry_after_ms } => {
-            Problem::spend_cap(retry_after_ms)
-        }
-        Refused::SpendCap { budget: Budget::Model(_), retry_after_ms } => {
-            Problem::model_spend_cap(&prepared.model.label, retry_after_ms)
-        }
-        Refused::TooLarge { max } => {
-            let fits = |plan: &domain::Plan| Limit::Tokens.of_plan(plan) >= demand.input + demand.output_min;
-            let message = format!(
-                "The request has about {} tokens. Your plan allows {} in a day.",
-                Tokens(demand.input),
-                Tokens(max)
-            );
-            let upgrade = larger(app, plan, fits).await?;
-            Problem { message, ..Problem::too_large(Tokens(demand.input), Tokens(max), upgrade) }
-        }
-        Refused::Key { limit, retry_after_ms } => limit.problem(retry_after_ms),
-        Refused::Limit { limit, retry_after_ms } => {
-            let upgrade = larger(app, plan, |larger| limit.of_plan(larger) > limit.of_plan(plan)).await?;
-            limit.problem(retry_after_ms, upgrade)
-        }
+    let message = match &refused {
+        Refused::TooLarge { max } => Some(format!(
+            "The request has about {} tokens. Your plan allows {} in a day.",
+            Tokens(prepared.demand.input),
+            Tokens(*max)
+        )),
+        _ => None,
+    };
+    let problem = refusal_problem(app, &call.viewer.plan, &prepared.model, prepared.demand, refused).await?;
+    Ok(match message {
+        Some(message) => Problem { message, ..problem },
+        None => problem,
     })
-}
-
-/// Writes the pending ledger row and confirms the hold.
-async fn write_pending(
-    app: &AppState,
-    call: &CallRequest,
-    prepared: PreparedCall,
-    reservation: Reservation,
-) -> Result<PendingTurn, Failure> {
-    let PreparedCall { model, price, fallback, counted, .. } = prepared;
-    let now = admitted_at(&reservation);
-    let new = NewCall {
-        turn_id: call.turn_id,
-        owner: CallOwner::Program { user_id: call.viewer.user_id, api_key_id: call.key.id, request_hash: call.hash },
-        subject: &call.viewer.subject,
-        model: &model.name,
-        price_id: price.tier(counted.estimated).id,
-        counted: counted.counted,
-        estimated: counted.estimated,
-        reserved: Tokens(reservation.permit.reserved()),
-        now,
-    };
-    let ledger_row = match store::turn::write_call_pending(&app.db, &new).await {
-        Ok(ledger_row) => ledger_row,
-        Err(error) => {
-            release(app, reservation).await;
-            return Err(error.into());
-        }
-    };
-    let pending = PendingTurn {
-        started_conversation: false,
-        is_temporary: false,
-        // The request has its own.
-        effort: None,
-        turn: ActiveTurn {
-            viewer: call.viewer.clone(),
-            turn_id: call.turn_id,
-            // Of no conversation.
-            conversation_id: ConversationId::at(now),
-            call: ledger_row,
-            model,
-            price,
-            fallback_for: None,
-            other: None,
-            other_input: Tokens(0),
-            estimated: counted.estimated,
-            max_output: Tokens(reservation.permit.output()),
-            reservation,
-        },
-        prompt: Prompt::of_side_call(None, Vec::new()),
-        api: Some(Arc::clone(&call.request)),
-        fallback,
-        hedge_after: None,
-    };
-    confirm(app, pending).await
 }
 
 /// Passes the response on, records and settles the call, and ends the reply.
@@ -304,29 +253,23 @@ async fn finish(app: &AppState, call: &CallRequest, mut running: RunningTurn) {
         let (so_far, _) = close(Grant::of(&turn), &answer, Uncounted::Streamed);
         end_reply(app, call, reply, &answer, &so_far).await;
         drain::read(app, &turn, chunks, &mut answer.receipt).await;
-        let usage = close(Grant::of(&turn), &answer, Uncounted::Granted);
+        let usage = close_ended(&turn, &answer);
         // A problem is logged; the reaper then ends this turn as lost.
-        if let Ok(cost) = record(app, &turn, None, &answer, usage).await {
-            settle(app, turn, usage.0, cost).await;
-        }
+        drop(record_call(app, turn, &answer, usage).await);
         return;
     }
     // Dropping the chunks cancels the call.
     drop(chunks);
-    let usage = close(Grant::of(&turn), &answer, Uncounted::after(&turn.model, &answer));
+    let usage = close_ended(&turn, &answer);
     if let Some(problem) = answer.problem() {
         give_up_claim(app, call).await;
-        if let Ok(cost) = record(app, &turn, None, &answer, usage).await {
-            settle(app, turn, usage.0, cost).await;
-        }
+        drop(record_call(app, turn, &answer, usage).await);
         return reply.fail(problem);
     }
     // Stored before the turn ends: a repeated request then finds either a running turn or the answer.
     let complete = reply.complete(&usage.0);
     store_answer(app, call, &answer, complete.answer.as_ref()).await;
-    if let Ok(cost) = record(app, &turn, None, &answer, usage).await {
-        settle(app, turn, usage.0, cost).await;
-    }
+    drop(record_call(app, turn, &answer, usage).await);
     complete.send();
 }
 

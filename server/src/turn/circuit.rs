@@ -97,8 +97,8 @@ impl Circuit {
         self.state().open_until.map(|until| until.saturating_duration_since(now))
     }
 
-    /// Records that an open stream broke off. `program` is the user whose program made the call.
-    pub(crate) fn broke(&self, program: Option<UserId>, now: Instant) {
+    /// Records that a call failed or its stream broke off. `program` is the user whose program made the call.
+    pub(crate) fn record_failure(&self, program: Option<UserId>, now: Instant) {
         let mut state = self.state();
         state.count_failure(program);
         if state.failures >= FAILURES {
@@ -166,7 +166,7 @@ impl CallPermit<'_> {
 
     /// Records that the provider failed.
     pub(crate) fn failed(self, now: Instant) {
-        self.circuit.broke(self.program, now);
+        self.circuit.record_failure(self.program, now);
     }
 
     /// Records that the provider rejects all calls until the owner acts.
@@ -220,7 +220,7 @@ mod tests {
         let call = |program| circuit.try_acquire(now).map(|permit| permit.of_program(program));
         for _ in 0..3 * FAILURES {
             call(ann).unwrap().failed(now);
-            circuit.broke(ann, now);
+            circuit.record_failure(ann, now);
         }
         let waiting: Vec<_> = (0..2 * SILENT).map(|_| call(ann).unwrap()).collect();
         let silent: Vec<_> = waiting.iter().map(|permit| permit.silent(now)).collect();

@@ -73,6 +73,11 @@ pub(super) fn close(grant: Grant<'_>, answer: &Answer, uncounted: Uncounted) -> 
     (usage, UsageSource::Estimated)
 }
 
+/// Returns the usage of a turn of whose response no more can be read, as [`close`] does.
+pub(super) fn close_ended(turn: &ActiveTurn, answer: &Answer) -> (Usage, UsageSource) {
+    close(Grant::of(turn), answer, Uncounted::after(&turn.model, answer))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,28 +4,27 @@
 
 use super::admit::caps;
 use super::answer::Answer;
-use super::close::{Grant, Uncounted, close};
+use super::close::{Grant, Uncounted, close, close_ended};
 use super::drain;
 use super::html::Presentation;
 use super::open::open;
-use super::persist::{admitted_at, confirm};
-use super::prompt::{Prompt, count};
-use super::record::{record, settle};
-use super::state::{ActiveTurn, OpenedTurn, PendingTurn, RunningTurn};
+use super::persist::{AdmittedCall, persist_call};
+use super::prompt::count;
+use super::record::record_call;
+use super::state::{ActiveTurn, OpenedTurn, RunningTurn};
 use super::stream::stream;
 use super::turn_request::max_cost;
-use super::undo::release;
 use crate::AppState;
 use crate::failure::{Failure, internal};
 use app::components::duration::wait;
 use domain::{
-    ConversationId, Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking, Tokens,
-    TurnEvent, TurnId, UserId, Viewer, WireFormat, brand,
+    Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking, Tokens, TurnEvent, TurnId,
+    UserId, Viewer, WireFormat, brand,
 };
 use providers::estimate::Estimate;
 use quota::{Budget, Caps, Demand, Refused, Reservation, Verdict, quota_of};
 use relay::{Relay, Tail};
-use store::turn::{AvailableModel, CallOwner, NewCall, TurnContext};
+use store::turn::{AvailableModel, CallOwner, TurnContext};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
@@ -109,7 +108,20 @@ async fn start(app: &AppState, subject: &str, text: &str) -> Result<(RunningTurn
         return Err(Problem::chat_paused().into());
     }
     let (call, viewer, reservation) = admit(app, &context, turn_id, subject, text).await?;
-    let pending = write_pending(app, viewer, turn_id, call, reservation).await?;
+    let DemoCall { model, price, messages, counted, .. } = call;
+    let admitted = AdmittedCall {
+        owner: CallOwner::Visitor,
+        viewer,
+        turn_id,
+        model,
+        price,
+        counted,
+        messages,
+        api: None,
+        fallback: None,
+        reservation,
+    };
+    let pending = persist_call(app, admitted).await?;
     let mut log = Relay::memory().open(turn_id);
     let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
     log.begin(&TurnEvent::Turn {
@@ -255,63 +267,6 @@ fn visitor(subject: String, model: &Model) -> Viewer {
     }
 }
 
-/// Writes the pending ledger row and confirms the hold.
-async fn write_pending(
-    app: &AppState,
-    viewer: Viewer,
-    turn_id: TurnId,
-    call: DemoCall,
-    reservation: Reservation,
-) -> Result<PendingTurn, Failure> {
-    let DemoCall { model, price, messages, counted, .. } = call;
-    let now = admitted_at(&reservation);
-    let new = NewCall {
-        turn_id,
-        owner: CallOwner::Visitor,
-        subject: &viewer.subject,
-        model: &model.name,
-        price_id: price.tier(counted.estimated).id,
-        counted: counted.counted,
-        estimated: counted.estimated,
-        reserved: Tokens(reservation.permit.reserved()),
-        now,
-    };
-    let written = store::turn::write_call_pending(&app.db, &new).await;
-    let call = match written {
-        Ok(call) => call,
-        Err(error) => {
-            release(app, reservation).await;
-            return Err(error.into());
-        }
-    };
-    let pending = PendingTurn {
-        started_conversation: false,
-        is_temporary: false,
-        // The lowest effort: reasoning would take from the little output there is.
-        effort: model.efforts.first().cloned(),
-        turn: ActiveTurn {
-            viewer,
-            turn_id,
-            // Of no conversation.
-            conversation_id: ConversationId::at(now),
-            call,
-            model,
-            price,
-            fallback_for: None,
-            other: None,
-            other_input: Tokens(0),
-            estimated: counted.estimated,
-            max_output: Tokens(reservation.permit.output()),
-            reservation,
-        },
-        prompt: Prompt::of_side_call(None, messages),
-        api: None,
-        fallback: None,
-        hedge_after: None,
-    };
-    confirm(app, pending).await
-}
-
 /// Passes the answer on, records and settles it, and ends its log.
 async fn finish(app: &AppState, mut running: RunningTurn) {
     let mut answer = stream(app, &mut running).await;
@@ -322,11 +277,14 @@ async fn finish(app: &AppState, mut running: RunningTurn) {
         log.append(&[last]).await;
         drop(log);
         drain::read(app, &turn, chunks, &mut answer.receipt).await;
-        end(app, turn, &answer).await;
+        let usage = close_ended(&turn, &answer);
+        // A problem is logged; the reaper then ends this turn as lost.
+        drop(record_call(app, turn, &answer, usage).await);
     } else {
         // Dropping the chunks cancels the call.
         drop(chunks);
-        end(app, turn, &answer).await;
+        let usage = close_ended(&turn, &answer);
+        drop(record_call(app, turn, &answer, usage).await);
         log.append(&[last]).await;
     }
 }
@@ -338,15 +296,6 @@ fn last_event(turn: &ActiveTurn, answer: &Answer) -> TurnEvent {
     let (usage, usage_source) = close(Grant::of(turn), answer, Uncounted::Streamed);
     let quota = quota_of(&turn.viewer.plan, turn.reservation.permit.snapshot());
     TurnEvent::Finish { outcome: answer.outcome(), usage, usage_source, cost_usd: None, quota }
-}
-
-/// Records the call, without a message, and settles its meters.
-async fn end(app: &AppState, turn: ActiveTurn, answer: &Answer) {
-    let (usage, source) = close(Grant::of(&turn), answer, Uncounted::after(&turn.model, answer));
-    // A problem is logged; the reaper then ends this turn as lost.
-    if let Ok(cost) = record(app, &turn, None, answer, (usage, source)).await {
-        settle(app, turn, usage, cost).await;
-    }
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl Endpoint {
                 // The circuit opened between two attempts; the provider was called at least once.
                 (Err(_), Some(error)) => return Err(NotOpened::Provider(error)),
                 (Err(left), None) => {
-                    let retry_after_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+                    let retry_after_ms = whole_ms(left);
                     return Err(NotOpened::Circuit { retry_after_ms, needs_owner: self.account_problem().is_some() });
                 }
             };
@@ -129,12 +129,12 @@ impl Endpoint {
     }
 
     /// Records that an open stream broke off with this error. `program` is the user whose program made the call by API.
-    pub fn broke(&self, error: &ProviderError, program: Option<UserId>) {
+    pub fn record_stream_failure(&self, error: &ProviderError, program: Option<UserId>) {
         if error.needs_owner() && (program.is_none() || is_about_account(error)) {
             self.note_account_problem(error);
             self.circuit.trip(Instant::now());
         } else if error.is_outage() || error.needs_owner() {
-            self.circuit.broke(program, Instant::now());
+            self.circuit.record_failure(program, Instant::now());
         }
     }
 
@@ -168,6 +168,11 @@ fn is_about_account(error: &ProviderError) -> bool {
         error,
         ProviderError::OutOfCredit { status: 401 | 402 | 429 } | ProviderError::KeyRejected { status: 401 | 402 | 429 }
     )
+}
+
+/// Returns the whole milliseconds of a duration.
+pub(super) fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Keeps a call's slot until its response is dropped.
@@ -254,7 +259,7 @@ mod tests {
         let ann = Some(UserId::from(uuid::Uuid::from_u128(1)));
         let fail = |error: &ProviderError| {
             endpoint.record_failure(error, endpoint.circuit.try_acquire(Instant::now()).unwrap().of_program(ann));
-            endpoint.broke(error, ann);
+            endpoint.record_stream_failure(error, ann);
         };
         for _ in 0..9 {
             fail(&ProviderError::OutOfCredit { status: 400 });
@@ -263,7 +268,7 @@ mod tests {
         }
         assert!(endpoint.account_problem().is_none() && endpoint.circuit.open_for(Instant::now()).is_none());
         fail(&ProviderError::Refused { status: 400, kind: "invalid_request_error".into() });
-        endpoint.broke(&ProviderError::KeyRejected { status: 401 }, ann);
+        endpoint.record_stream_failure(&ProviderError::KeyRejected { status: 401 }, ann);
         assert!(endpoint.account_problem().is_some() && endpoint.circuit.open_for(Instant::now()).is_some());
     }
 

@@ -1,7 +1,7 @@
 //! Runs an opened turn to its end: stream, close, record, settle, finish. It belongs to the server, so a closed tab doesn't affect it.
 
 use super::answer::Answer;
-use super::close::{Grant, Uncounted, close};
+use super::close::{Grant, Uncounted, close, close_ended};
 use super::drain;
 use super::html::render_answer;
 use super::record::{SettledTurn, record, settle};
@@ -37,7 +37,7 @@ pub(super) async fn run(app: AppState, mut running: RunningTurn) {
 /// Closes, records and settles a turn, and then ends its log.
 async fn finish(app: &AppState, turn: ActiveTurn, answer: &Answer, mut log: Writer) {
     // Close.
-    let (usage, source) = close(Grant::of(&turn), answer, Uncounted::after(&turn.model, answer));
+    let (usage, source) = close_ended(&turn, answer);
     // Record: Postgres is the source of truth.
     let recorded = record(app, &turn, Some(turn.conversation_id), answer, (usage, source)).await;
     crate::fault::point("recorded-unsettled");
@@ -70,7 +70,7 @@ async fn finish_and_drain(app: &AppState, turn: ActiveTurn, mut answer: Answer, 
     // Followers on other servers learn that the log is complete.
     drop(log);
     drain::read(app, &turn, rest, &mut answer.receipt).await;
-    let (usage, source) = close(Grant::of(&turn), &answer, Uncounted::Granted);
+    let (usage, source) = close_ended(&turn, &answer);
     let conversation_id = (!is_written).then_some(turn.conversation_id);
     // A problem is logged; the reaper then ends this turn as lost, with the text that was streamed.
     if let Ok(cost) = record(app, &turn, conversation_id, &answer, (usage, source)).await {
@@ -89,8 +89,8 @@ async fn write_answer(app: &AppState, turn: &ActiveTurn, answer: &Answer) -> boo
         html: html.as_ref(),
         reasoning: &answer.reasoning,
         status: answer.message_status(),
-        // Messages are ordered by time, and the user's message has the time of admission.
-        now: AppState::now().max(turn.call.created_at + time::Duration::milliseconds(1)),
+        admitted_at: turn.call.created_at,
+        now: AppState::now(),
     };
     let written = store::turn::write_answer(&app.db, &message).await;
     written.inspect_err(|error| drop(internal(error))).is_ok()

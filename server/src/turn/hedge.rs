@@ -122,11 +122,11 @@ pub(super) async fn open(
         let first = OtherCall::of(&pending.turn.model, &pending.turn.price, pending.turn.estimated, has_failed[0]);
         pending.turn.switch_to_fallback(fallback, second, first.estimated);
         pending.turn.other = is_billed[0].then_some(first);
-    } else if is_billed[1] {
-        pending.turn.other = Some(OtherCall::of(&fallback.model, &fallback.price, fallback.estimated, has_failed[1]));
-        if let Err(error) = store::turn::demote_hedge_call(&app.db, second).await {
+        if let Err(error) = store::turn::promote_hedge_call(&app.db, second).await {
             internal(&error);
         }
+    } else if is_billed[1] {
+        pending.turn.other = Some(OtherCall::of(&fallback.model, &fallback.price, fallback.estimated, has_failed[1]));
     }
     race.outcome(app, pending, main, is_billed[main]).await
 }

@@ -1,16 +1,21 @@
-//! Writes a turn's message and pending ledger row before any money is spent, and confirms its hold.
+//! Writes a turn's message and pending ledger row before any money is spent, and confirms its hold. Calls that answer no message of a
+//! conversation have only the ledger row.
 
 use super::html;
 use super::path::changed;
+use super::prompt::{Fallback, Prompt};
 use super::state::{ActiveTurn, PendingTurn};
 use super::turn_request::TurnRequest;
 use super::undo::{Bill, release, undo};
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{ConversationId, Problem, Tokens, TurnId};
+use domain::{ConversationId, Model, PriceList, Problem, PromptMessage, Tokens, TurnId, Viewer};
+use providers::api::ApiRequest;
+use providers::estimate::Estimate;
 use quota::Reservation;
+use std::sync::Arc;
 use store::message::StoredHtml;
-use store::turn::{InsertOutcome, NewTurn, PendingCall, Question};
+use store::turn::{CallOwner, InsertOutcome, NewCall, NewTurn, PendingCall, Question};
 use time::OffsetDateTime;
 
 /// The title of temporary conversations, which has nothing of their messages.
@@ -61,9 +66,81 @@ pub(super) async fn persist(
     Ok(Some((confirm(app, pending).await?, question)))
 }
 
+/// An admitted call that answers no message of a conversation: of the demo, by API, or for a summary or a title.
+pub(super) struct AdmittedCall {
+    pub owner: CallOwner,
+    /// Whose meters count it.
+    pub viewer: Viewer,
+    /// Its own turn.
+    pub turn_id: TurnId,
+    pub model: Model,
+    pub price: PriceList,
+    pub counted: Estimate,
+    /// The prompt; empty if the call sends the request of a program.
+    pub messages: Vec<PromptMessage>,
+    /// The request of a program, if this is a call by API.
+    pub api: Option<Arc<ApiRequest>>,
+    pub fallback: Option<Fallback>,
+    pub reservation: Reservation,
+}
+
+/// Writes the pending ledger row of a call, and confirms the hold.
+pub(super) async fn persist_call(app: &AppState, call: AdmittedCall) -> Result<PendingTurn, Failure> {
+    let AdmittedCall { owner, viewer, turn_id, model, price, counted, messages, api, fallback, reservation } = call;
+    let now = admitted_at(&reservation);
+    let new = NewCall {
+        turn_id,
+        owner,
+        subject: &viewer.subject,
+        model: &model.name,
+        price_id: price.tier(counted.estimated).id,
+        counted: counted.counted,
+        estimated: counted.estimated,
+        reserved: Tokens(reservation.permit.reserved()),
+        now,
+    };
+    let call = match store::turn::write_call_pending(&app.db, &new).await {
+        Ok(call) => call,
+        Err(error) => {
+            release(app, reservation).await;
+            return Err(error.into());
+        }
+    };
+    let about = match owner {
+        CallOwner::Conversation { conversation_id, .. } => Some(conversation_id),
+        CallOwner::Visitor | CallOwner::Program { .. } => None,
+    };
+    let pending = PendingTurn {
+        started_conversation: false,
+        is_temporary: false,
+        // The lowest effort: reasoning would take from the little output there is. The request of a program has its own.
+        effort: if api.is_some() { None } else { model.efforts.first().cloned() },
+        turn: ActiveTurn {
+            viewer,
+            turn_id,
+            // A new id belongs to no conversation.
+            conversation_id: about.unwrap_or_else(|| ConversationId::at(now)),
+            call,
+            model,
+            price,
+            fallback_for: None,
+            other: None,
+            other_input: Tokens(0),
+            estimated: counted.estimated,
+            max_output: Tokens(reservation.permit.output()),
+            reservation,
+        },
+        prompt: Prompt::of_side_call(about, messages),
+        api,
+        fallback,
+        hedge_after: None,
+    };
+    confirm(app, pending).await
+}
+
 /// Confirms the hold of a written turn, or undoes the turn. The meters may have been lost between admission and the row, and granted again
 /// without this turn (field note 101): no provider is called on an unconfirmed hold. From here on the row is part of every rebuild.
-pub(super) async fn confirm(app: &AppState, pending: PendingTurn) -> Result<PendingTurn, Failure> {
+async fn confirm(app: &AppState, pending: PendingTurn) -> Result<PendingTurn, Failure> {
     match app.quotas.confirm(&pending.turn.reservation).await {
         Ok(true) => Ok(pending),
         // The hold lapsed or was lost.
@@ -79,7 +156,7 @@ pub(super) async fn confirm(app: &AppState, pending: PendingTurn) -> Result<Pend
 }
 
 /// The instant of admission by Redis' clock, so that meter and ledger count the usage at the same time.
-pub(super) fn admitted_at(reservation: &Reservation) -> OffsetDateTime {
+fn admitted_at(reservation: &Reservation) -> OffsetDateTime {
     let ms = i64::try_from(reservation.permit.at_ms()).ok();
     let at = ms.and_then(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok());
     at.unwrap_or_else(AppState::now)

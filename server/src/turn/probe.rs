@@ -1,6 +1,7 @@
 //! A test call of a model: one short request that shows whether provider, key and model work, and what an answer costs. No user asks it, so
 //! it is neither admitted nor in the ledger.
 
+use super::endpoint::whole_ms;
 use super::providers::{NotOpened, Providers};
 use crate::Config;
 use anyhow::{anyhow, bail};
@@ -63,7 +64,7 @@ pub async fn probe(config: &Config, model: &Model, price: Option<&PriceList>) ->
             Chunk::Id(_) | Chunk::Event(_) | Chunk::ToolCall { .. } | Chunk::ToolArguments { .. } => continue,
         }
         words += 1;
-        ttft_ms.get_or_insert_with(|| elapsed_ms(sent));
+        ttft_ms.get_or_insert_with(|| whole_ms(sent.elapsed()));
     }
     if !has_ended {
         bail!("the response was interrupted");
@@ -84,15 +85,10 @@ pub async fn probe(config: &Config, model: &Model, price: Option<&PriceList>) ->
     Ok(Probe {
         text,
         ttft_ms,
-        latency_ms: elapsed_ms(sent),
+        latency_ms: whole_ms(sent.elapsed()),
         usage,
         source,
         cost: price.map(|price| price.price(&usage).1),
         learned: opened.learned,
     })
-}
-
-/// Returns the whole milliseconds since an instant.
-fn elapsed_ms(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,7 +3,7 @@
 pub use super::not_opened::NotOpened;
 
 use super::circuit::Circuit;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, whole_ms};
 use crate::Config;
 use domain::{Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, UserId, WireFormat};
 use limits::Permit;
@@ -185,14 +185,14 @@ impl Providers {
     /// Records that a stream broke off because of the provider. `program` is the user whose program made the call by API.
     pub fn record_stream_failure(&self, model: &Model, error: &ProviderError, program: Option<UserId>) {
         if let Some(endpoint) = self.known(&model.provider.name) {
-            endpoint.broke(error, program);
+            endpoint.record_stream_failure(error, program);
         }
     }
 
     /// Returns the milliseconds until the circuit of a model's provider lets a call through; `None` if it does now.
     pub fn open_for_ms(&self, model: &Model) -> Option<u64> {
         let endpoint = self.known(&model.provider.name).filter(|endpoint| endpoint.row == model.provider)?;
-        endpoint.circuit.refuses(Instant::now()).map(millis)
+        endpoint.circuit.refuses(Instant::now()).map(whole_ms)
     }
 
     /// Returns whether a model's provider rejects every call until the owner acts.
@@ -208,7 +208,7 @@ impl Providers {
     /// Returns every known endpoint, with the milliseconds until its circuit is probed if the circuit is open.
     pub fn circuits(&self) -> Vec<(String, Option<u64>)> {
         let now = Instant::now();
-        let open_for_ms = |circuit: &Circuit| circuit.open_for(now).map(millis);
+        let open_for_ms = |circuit: &Circuit| circuit.open_for(now).map(whole_ms);
         let endpoints = self.endpoints();
         let real = endpoints.values().filter(|endpoint| endpoint.row.wire_format != WireFormat::Demo);
         real.map(|endpoint| (endpoint.row.label.clone(), open_for_ms(&endpoint.circuit))).collect()
@@ -258,10 +258,6 @@ impl Providers {
         };
         Ok(client)
     }
-}
-
-fn millis(left: Duration) -> u64 {
-    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -14,10 +14,11 @@ use store::turn::Record;
 /// Maximum number of attempts to record a turn in Postgres. After that the reaper ends it.
 const RECORD_TRIES: u32 = 6;
 
-/// Records the end of a turn and returns its cost. Without a conversation no message is stored.
+/// Records the end of a turn and returns its cost. Without a conversation no message is stored. If another server considered this turn dead
+/// and ended it with an estimate, the exact usage is added as a correction.
 ///
 /// # Errors
-/// Returns the problem shown to the user if it can't be recorded, or if another server considered this turn dead and ended it.
+/// Returns the problem shown to the user if it can't be recorded, or if another server has ended this turn.
 pub(super) async fn record(
     app: &AppState,
     turn: &ActiveTurn,
@@ -51,18 +52,22 @@ pub(super) async fn record(
         other_failed: turn.other.as_ref().is_some_and(|other| other.has_failed),
         now: AppState::now(),
     };
-    write(app, &end).await?;
+    if !write(app, &end).await? {
+        if source == UsageSource::Exact {
+            correct(app, turn, &end).await;
+        }
+        return Err(Problem::lost());
+    }
     metrics::counter!("quotient_turns_total", "outcome" => answer.outcome().as_str()).increment(1);
     Ok(cost)
 }
 
-/// Writes a turn's end, retrying while Postgres is unavailable.
-async fn write(app: &AppState, end: &Record<'_>) -> Result<(), Problem> {
+/// Writes a turn's end, retrying while Postgres is unavailable. Returns false if its ledger row was already final.
+async fn write(app: &AppState, end: &Record<'_>) -> Result<bool, Problem> {
     let mut problem = Problem::overloaded();
     for tried in 0..RECORD_TRIES {
         match store::turn::record(&app.db, end).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => return Err(Problem::lost()),
+            Ok(is_recorded) => return Ok(is_recorded),
             Err(error) => problem = internal(&error),
         }
         // During shutdown there is no time to wait; another server's reaper ends the turn.
@@ -72,6 +77,36 @@ async fn write(app: &AppState, end: &Record<'_>) -> Result<(), Problem> {
         }
     }
     Err(Problem::not_recorded(problem.incident))
+}
+
+/// Corrects the estimate of a turn that another server has ended, and discards its meters, which have counted the estimate and are rebuilt
+/// from the ledger. If this fails, the estimate stays.
+async fn correct(app: &AppState, turn: &ActiveTurn, end: &Record<'_>) {
+    match store::turn::correct_lost(&app.db, end).await {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(error) => return drop(internal(&error)),
+    }
+    tracing::info!(turn = %turn.turn_id, "usage of a lost turn corrected");
+    if let Err(error) = app.quotas.rebuild(&turn.reservation).await {
+        // Meters that differ from the ledger are found and rebuilt by a job.
+        tracing::warn!(%error, turn = %turn.turn_id, "meters of a corrected turn not rebuilt yet");
+    }
+}
+
+/// Records the end of a call that answers no message of a conversation, and settles its meters. If settling fails, the reaper does it later.
+///
+/// # Errors
+/// Returns an error in the same cases as [`record`].
+pub(super) async fn record_call(
+    app: &AppState,
+    turn: ActiveTurn,
+    answer: &Answer,
+    (usage, source): (Usage, UsageSource),
+) -> Result<(), Problem> {
+    let cost = record(app, &turn, None, answer, (usage, source)).await?;
+    settle(app, turn, usage, cost).await;
+    Ok(())
 }
 
 /// A turn after its meters were settled.

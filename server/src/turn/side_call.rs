@@ -2,25 +2,22 @@
 //! any call.
 
 use super::admit::caps;
-use super::answer::Answer;
-use super::close::{Grant, Uncounted, close};
+use super::close::close_ended;
 use super::drain;
 use super::open::open;
-use super::persist::{admitted_at, confirm};
-use super::prompt::Prompt;
-use super::record::{record, settle};
-use super::state::{ActiveTurn, OpenedTurn, PendingTurn, RunningTurn};
+use super::persist::{AdmittedCall, persist_call};
+use super::record::record_call;
+use super::state::{OpenedTurn, PendingTurn, RunningTurn};
 use super::stream::stream;
 use super::turn_request::max_cost;
-use super::undo::release;
 use crate::AppState;
 use crate::failure::{Failure, internal};
 use domain::{ConversationId, Model, Outcome, PriceList, PromptMessage, Tokens, TurnId, Viewer, WireFormat};
 use providers::estimate::Estimate;
-use quota::{Demand, Refused, Reservation, Verdict};
+use quota::{Demand, Refused, Verdict};
 use relay::{Relay, Writer};
 use std::time::Duration;
-use store::turn::{AvailableModel, NewSideCall, SidePurpose, TurnContext};
+use store::turn::{AvailableModel, CallOwner, SidePurpose, TurnContext};
 
 /// A side call that is ready to be admitted.
 pub(super) struct SideCall<'a> {
@@ -77,60 +74,21 @@ pub(super) async fn run(app: &AppState, context: &TurnContext, call: SideCall<'_
         Verdict::Running => return Ok(SideResult::Running),
         Verdict::Refused(refused) => return Ok(SideResult::Refused(refused)),
     };
-    let max_time = call.max_time;
-    let pending = write_pending(app, call, reservation).await?;
-    Ok(within(app, pending, max_time).await?.map_or(SideResult::Nothing, SideResult::Text))
-}
-
-/// Writes the pending ledger row and confirms the hold.
-async fn write_pending(app: &AppState, call: SideCall<'_>, reservation: Reservation) -> Result<PendingTurn, Failure> {
-    let SideCall { purpose, viewer, turn_id, conversation_id, model, price, messages, counted, .. } = call;
-    let new = NewSideCall {
-        purpose,
+    let SideCall { purpose, viewer, turn_id, conversation_id, model, price, messages, counted, max_time, .. } = call;
+    let admitted = AdmittedCall {
+        owner: CallOwner::Conversation { user_id: viewer.user_id, conversation_id, purpose },
+        viewer: viewer.clone(),
         turn_id,
-        user_id: viewer.user_id,
-        subject: &viewer.subject,
-        conversation_id,
-        model: &model.name,
-        price_id: price.tier(counted.estimated).id,
-        counted: counted.counted,
-        estimated: counted.estimated,
-        reserved: Tokens(reservation.permit.reserved()),
-        now: admitted_at(&reservation),
-    };
-    let written = store::turn::write_side_pending(&app.db, &new).await;
-    let call = match written {
-        Ok(call) => call,
-        Err(error) => {
-            release(app, reservation).await;
-            return Err(error.into());
-        }
-    };
-    let pending = PendingTurn {
-        started_conversation: false,
-        is_temporary: false,
-        // The lowest effort: reasoning would take from the little output there is.
-        effort: model.efforts.first().cloned(),
-        turn: ActiveTurn {
-            viewer: viewer.clone(),
-            turn_id,
-            conversation_id,
-            call,
-            model,
-            price,
-            fallback_for: None,
-            other: None,
-            other_input: Tokens(0),
-            estimated: counted.estimated,
-            max_output: Tokens(reservation.permit.output()),
-            reservation,
-        },
-        prompt: Prompt::of_side_call(Some(conversation_id), messages),
+        model,
+        price,
+        counted,
+        messages,
         api: None,
         fallback: None,
-        hedge_after: None,
+        reservation,
     };
-    confirm(app, pending).await
+    let pending = persist_call(app, admitted).await?;
+    Ok(within(app, pending, max_time).await?.map_or(SideResult::Nothing, SideResult::Text))
 }
 
 /// Calls the model, and stops the call once it takes too long. What the call may have used is recorded and settled in each case.
@@ -162,22 +120,17 @@ async fn answer(app: &AppState, pending: PendingTurn, log: Writer) -> Result<Opt
         let own = app.clone();
         app.turns.spawn(async move {
             drain::read(&own, &turn, chunks, &mut answer.receipt).await;
-            drop(end(&own, turn, &answer).await);
+            let usage = close_ended(&turn, &answer);
+            // A problem is logged; the reaper then ends this turn as lost.
+            drop(record_call(&own, turn, &answer, usage).await);
         });
         return Ok(None);
     }
     // Dropping the chunks cancels the call.
     drop(chunks);
-    end(app, turn, &answer).await?;
+    let usage = close_ended(&turn, &answer);
+    record_call(app, turn, &answer, usage).await?;
     let is_usable = matches!(answer.outcome(), Outcome::Finished | Outcome::Truncated);
     let text = answer.text.trim();
     Ok((is_usable && !text.is_empty()).then(|| text.to_owned()))
-}
-
-/// Records the call, without a message, and settles its meters.
-async fn end(app: &AppState, turn: ActiveTurn, answer: &Answer) -> Result<(), Failure> {
-    let (usage, source) = close(Grant::of(&turn), answer, Uncounted::after(&turn.model, answer));
-    let cost = record(app, &turn, None, answer, (usage, source)).await?;
-    settle(app, turn, usage, cost).await;
-    Ok(())
 }

@@ -1,9 +1,15 @@
 //! Keeps the page up to date with turns of other tabs and devices, and loads older messages.
 
+use super::live::format_used;
 use super::state::Chat;
 use crate::browser::api::{self, TurnStatus};
 use crate::browser::channel::StartedTurn;
+use crate::browser::wake::pause;
+use leptos::task::spawn_local;
 use std::rc::Rc;
+
+/// Pauses before each request for the final usage of a turn. A stopped call is read on for at most 20 seconds.
+const USED_PAUSES_MS: [u32; 4] = [2_000, 4_000, 8_000, 16_000];
 
 impl Chat {
     /// Loads turns that the page doesn't show yet. A page that was opened at another path than the visible one keeps it.
@@ -30,6 +36,23 @@ impl Chat {
                 *self.newest.borrow_mut() = Some(turn);
             }
         }
+    }
+
+    /// Replaces the estimated usage of a turn that has ended by the final one, once the server has it.
+    pub(super) fn show_final_usage(self: &Rc<Self>, turn: &str) {
+        let (chat, turn) = (Rc::clone(self), turn.to_owned());
+        spawn_local(async move {
+            for pause_ms in USED_PAUSES_MS {
+                pause(pause_ms).await;
+                let used = api::turn_status(&turn).await.and_then(|status| status.used);
+                let Some((tokens, cost_usd)) = used else { continue };
+                if let Some(slot) = chat.element.find(&format!(".answer[data-turn=\"{turn}\"] [data-slot=used]")) {
+                    slot.set_text(&format_used(tokens, cost_usd.as_deref()));
+                }
+                chat.refresh_quota();
+                return;
+            }
+        });
     }
 
     /// Shows a turn that another tab has started in this conversation.

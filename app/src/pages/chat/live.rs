@@ -148,8 +148,8 @@ impl LiveTurn {
         }
         let usage = event.field("usage");
         let counted = ["input", "cache_read", "cache_write", "output"].map(|kind| usage.number(kind).unwrap_or(0));
-        let cost = event.text("cost_usd").map(|usd| format!(" · {}", dollars(&usd))).unwrap_or_default();
-        self.slot("used", |slot| slot.set_text(&format!("{} tokens{cost}", Tokens(counted.iter().sum()))));
+        let used = format_used(counted.iter().sum(), event.text("cost_usd").as_deref());
+        self.slot("used", |slot| slot.set_text(&used));
         let outcome = event.text("outcome").unwrap_or_default();
         let is_reasoning_only = !self.blocks.borrow().has_text() && self.has_reasoning.get();
         let status = if outcome == "truncated" && is_reasoning_only { "truncated-reasoning" } else { &outcome };
@@ -192,6 +192,12 @@ impl LiveTurn {
         });
         sentence(note.as_ref())
     }
+}
+
+/// Formats what a turn used: its tokens and, if shown, its exact cost in dollars.
+pub(super) fn format_used(tokens: u64, cost_usd: Option<&str>) -> String {
+    let cost = cost_usd.map(|usd| format!(" · {}", dollars(usd))).unwrap_or_default();
+    format!("{} tokens{cost}", Tokens(tokens))
 }
 
 /// Fills in the form that moves between versions, of which the message has the one at `index`, and shows it if there are several.

@@ -221,6 +221,9 @@ impl Chat {
             Event::Finish(event) => {
                 self.announce(&live.finished(&event));
                 self.show_final_quota(&event.field("quota"));
+                if event.text("usage_source").as_deref() == Some("estimated") {
+                    self.show_final_usage(&live.id);
+                }
             }
             Event::Failed(refusal) => {
                 live.failed(&refusal);

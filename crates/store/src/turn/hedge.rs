@@ -1,8 +1,8 @@
 //! The second call of a hedged turn: the fallback is called while the model stays silent. Both calls are pending until one of them
 //! responds.
 //!
-//! The call that responded has the highest `call_no` of the turn. Requests are counted by `call_no = 1`. A hedge call whose response isn't
-//! used gets `call_no = 0`.
+//! A hedge call has `call_no = 0` until it responds, so the call with the highest `call_no` of a turn is the one that is shown as its model:
+//! the requested model's while both wait, then the one that responded. Requests are counted by `call_no = 1`.
 
 use super::PendingCall;
 use crate::Result;
@@ -35,7 +35,7 @@ pub async fn add_hedge_call(db: impl PgExecutor<'_>, hedge: &HedgeCall<'_>) -> R
     let done = sqlx::query!(
         "insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
                                estimated_tokens, reserved_tokens, created_at, api_key_id)
-         select $3, u.turn_id, call_no + 1, purpose, u.user_id, u.subject, $4, $5, 'pending', counted_tokens, $6, reserved_tokens, u.created_at,
+         select $3, u.turn_id, 0, purpose, u.user_id, u.subject, $4, $5, 'pending', counted_tokens, $6, reserved_tokens, u.created_at,
                 u.api_key_id
          from ai_usage u join turn t on t.turn_id = u.turn_id
          where u.created_at = $1 and u.ai_usage_id = $2 and u.turn_id = $7 and u.status = 'pending' and t.ended_at is null
@@ -64,8 +64,7 @@ pub async fn close_unbilled(
     now: OffsetDateTime,
 ) -> Result<()> {
     sqlx::query!(
-        "update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3, provider_failed = $4,
-           call_no = case when call_no = 1 then 1 else 0 end
+        "update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3, provider_failed = $4
          where created_at = $1 and ai_usage_id = $2 and status = 'pending'",
         call.created_at,
         Uuid::from(call.id),
@@ -77,14 +76,14 @@ pub async fn close_unbilled(
     Ok(())
 }
 
-/// Sets a hedge call's `call_no` to 0 because the first call responded, so that the turn's model is that of the first call. The hedge call
-/// stays pending until the turn ends.
+/// Makes a hedge call that has responded the turn's last call (`call_no = 2`), so that the turn's model is its model while the response is
+/// streamed. If that fails, [`super::record`] does the same.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn demote_hedge_call(db: impl PgExecutor<'_>, hedge: PendingCall) -> Result<()> {
+pub async fn promote_hedge_call(db: impl PgExecutor<'_>, hedge: PendingCall) -> Result<()> {
     sqlx::query!(
-        "update ai_usage set call_no = 0 where created_at = $1 and ai_usage_id = $2 and status = 'pending'",
+        "update ai_usage set call_no = 2 where created_at = $1 and ai_usage_id = $2 and status = 'pending'",
         hedge.created_at,
         Uuid::from(hedge.id),
     )

@@ -8,16 +8,14 @@ mod call;
 mod hedge;
 mod reap;
 mod record;
-mod side_call;
 mod status;
 mod withdraw;
 mod write_pending;
 
-pub use call::{CallOwner, NewCall, write_call_pending};
-pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, demote_hedge_call};
+pub use call::{CallOwner, NewCall, SidePurpose, write_call_pending};
+pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, promote_hedge_call};
 pub use reap::{ExpiredTurn, Unsettled, list_expired, list_unsettled, mark_settled};
-pub use record::{AnswerMessage, Record, record, write_answer};
-pub use side_call::{NewSideCall, SidePurpose, write_side_pending};
+pub use record::{AnswerMessage, Record, correct_lost, record, write_answer};
 pub use status::{LatestTurn, TurnStatus, status};
 pub use withdraw::{WithdrawnTurn, withdraw};
 pub use write_pending::{
@@ -66,7 +64,7 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Existing
     }))
 }
 
-/// A pending provider call and the tokens reserved for it.
+/// The pending provider call of a turn, and the tokens reserved for it.
 pub struct HeldCall {
     /// The model that is called.
     pub model: ModelName,
@@ -78,15 +76,19 @@ pub struct HeldCall {
     pub is_alive: bool,
 }
 
-/// Lists a user's pending calls, newest first.
+/// Lists a user's pending calls, newest first. Of a hedged turn that waits for two calls, only the requested model's is listed.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn list_held(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<HeldCall>> {
     let rows = sqlx::query!(
-        r#"select u.model, u.created_at, u.reserved_tokens, t.alive_until >= now() as "is_alive!"
-           from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
-           where t.user_id = $1 and t.ended_at is null and u.status = 'pending' order by u.created_at desc"#,
+        r#"select u.model as "model!", t.created_at, u.reserved_tokens as "reserved_tokens!", t.alive_until >= now() as "is_alive!"
+           from turn t
+           join lateral (
+             select model, reserved_tokens from ai_usage
+             where turn_id = t.turn_id and created_at = t.created_at and status = 'pending' order by call_no desc limit 1
+           ) u on true
+           where t.user_id = $1 and t.ended_at is null order by t.created_at desc"#,
         Uuid::from(owner),
     )
     .fetch_all(db)
@@ -301,8 +303,9 @@ pub async fn load_for_regenerate(
     }))
 }
 
-/// Returns the turn that is running at a question, with the model that was called last, if there is one; without `leaf` at the end of the
-/// conversation's visible path. A turn whose response is stored isn't running any more, although its usage may still be read.
+/// Returns the turn that is running at a question, if there is one; without `leaf` at the end of the conversation's visible path. Its model is
+/// the one that responded, or the requested one while a hedged turn waits for two. A turn whose response is stored isn't running any more, although its usage may still be
+/// read.
 ///
 /// # Errors
 /// Returns an error if the query fails.

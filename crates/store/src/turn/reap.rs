@@ -100,8 +100,8 @@ pub struct ExpiredTurn {
     pub call: PendingCall,
 }
 
-/// Loads up to 100 turns whose lease has expired, by Postgres' clock: their server has crashed or was stopped. Each comes with one pending
-/// call: of a hedged turn's two calls, the one with the higher `call_no`.
+/// Loads up to 100 turns whose lease has expired, by Postgres' clock: their server has crashed or was stopped. Each comes with one pending call: of a
+/// hedged turn's two calls, the one that responded, or the requested model's.
 ///
 /// # Errors
 /// Returns an error if the query fails.

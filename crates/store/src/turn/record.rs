@@ -1,10 +1,11 @@
 //! Records the end of a turn.
 
 use super::PendingCall;
+use crate::Result;
 use crate::message::StoredHtml;
-use crate::{Db, Result};
 use domain::{
-    ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, TurnId, Usage, UsageSource,
+    AiUsageId, ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, TurnId, Usage,
+    UsageSource,
 };
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -80,16 +81,15 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
                     cache_write_long_tokens = i.cache_write_long_tokens, output_tokens = i.output_tokens,
                     reasoning_tokens = i.reasoning_tokens, cost_usd = i.cost_usd, model_price_id = i.model_price_id,
                     provider_request_id = i.provider_request_id, settled_at = i.at, ttft_ms = i.ttft_ms,
-                    provider_failed = i.provider_failed
+                    provider_failed = i.provider_failed, call_no = case u.call_no when 0 then 2 else u.call_no end
              from input i
              where u.created_at = i.created_at and u.ai_usage_id = i.ai_usage_id and u.status = 'pending'
                and (select count(*) from ended_turn) >= 0
-             returning u.turn_id, u.call_no
+             returning u.turn_id
            ), other_call as (
              -- The call of a hedged turn that was given up: its provider may bill the prompt.
              update ai_usage u set status = 'failed', usage_source = 'estimated', input_tokens = u.estimated_tokens, settled_at = i.at,
                     cost_usd = u.estimated_tokens::numeric * p.input_micros_per_million / 1000000000000,
-                    call_no = case when u.call_no > coalesce((select call_no from final_row), 1) then 0 else u.call_no end,
                     provider_failed = i.other_failed
              from input i, model_price p
              where u.created_at = i.created_at and u.turn_id = i.turn_id and u.ai_usage_id <> i.ai_usage_id and u.status = 'pending'
@@ -122,7 +122,7 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         end.ttft_ms,
         end.provider_failed,
         end.other_failed,
-        Uuid::from(answer_id(end.now, end.call.created_at)),
+        Uuid::from(MessageId::at(answer_time(end.now, end.call.created_at))),
         end.text,
         end.message_status.as_str(),
         end.model.0,
@@ -136,10 +136,48 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
     Ok(row.is_done)
 }
 
-/// Returns an id for the response of a turn. Messages are ordered by id, and the user's message has the time of admission: the response's id
-/// must be later even if the clock went back.
-fn answer_id(now: OffsetDateTime, admitted_at: OffsetDateTime) -> MessageId {
-    MessageId::at(now.max(admitted_at + time::Duration::milliseconds(1)))
+/// Adds the exact usage of a call that the reaper has ended as `lost` with an estimate. A final row never changes, so this is a new row with
+/// the differences to it: a sum over the ledger is exact, at the same time and for the same model. Returns false if the row isn't `lost`, or was
+/// corrected before; nothing is written then.
+///
+/// # Errors
+/// Returns an error if the query fails. Nothing is written then.
+pub async fn correct_lost(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, api_key_id, subject, model, model_price_id, status, usage_source,
+                               input_tokens, cache_read_tokens, cache_write_tokens, cache_write_long_tokens, output_tokens, reasoning_tokens,
+                               estimated_tokens, reserved_tokens, cost_usd, provider_request_id, ttft_ms, created_at, settled_at, corrects)
+         select $3::uuid, u.turn_id, u.call_no, u.purpose, u.user_id, u.api_key_id, u.subject, u.model, $4::uuid, u.status, 'exact',
+                $5::bigint - u.input_tokens, $6::bigint - u.cache_read_tokens, $7::bigint - u.cache_write_tokens,
+                $8::bigint - u.cache_write_long_tokens, $9::bigint - u.output_tokens, $10::bigint - u.reasoning_tokens,
+                0, 0, $11::numeric - u.cost_usd, $12::text, $13::int, u.created_at, $14::timestamptz, u.ai_usage_id
+         from ai_usage u
+         where u.created_at = $1 and u.ai_usage_id = $2 and u.status = 'lost'
+           and not exists (select from ai_usage c where c.turn_id = u.turn_id and c.created_at = u.created_at and c.corrects = u.ai_usage_id)",
+        end.call.created_at,
+        Uuid::from(end.call.id),
+        Uuid::from(AiUsageId::at(end.now)),
+        Uuid::from(end.price_id),
+        end.usage.input.to_db(),
+        end.usage.cache_read.to_db(),
+        end.usage.cache_write.to_db(),
+        end.usage.cache_write_long.to_db(),
+        end.usage.output.to_db(),
+        end.usage.reasoning.to_db(),
+        end.cost.to_usd(),
+        end.provider_request_id,
+        end.ttft_ms,
+        end.now,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Returns the time of a turn's response. Messages are ordered by id, which contains their time, and the user's message has the time of
+/// admission: the response must be later even if the clock went back.
+fn answer_time(now: OffsetDateTime, admitted_at: OffsetDateTime) -> OffsetDateTime {
+    now.max(admitted_at + time::Duration::milliseconds(1))
 }
 
 /// The response of a turn whose usage isn't known yet.
@@ -158,6 +196,8 @@ pub struct AnswerMessage<'a> {
     pub reasoning: &'a str,
     /// How complete the response is.
     pub status: MessageStatus,
+    /// When the turn was admitted.
+    pub admitted_at: OffsetDateTime,
     /// Current time.
     pub now: OffsetDateTime,
 }
@@ -166,11 +206,9 @@ pub struct AnswerMessage<'a> {
 /// open; [`record`] ends them and leaves the message as it is. Does nothing if the conversation no longer exists.
 ///
 /// # Errors
-/// Returns an error if a query fails.
-pub async fn write_answer(db: &Db, answer: &AnswerMessage<'_>) -> Result<()> {
-    let admitted_at = sqlx::query_scalar!("select created_at from turn where turn_id = $1", Uuid::from(answer.turn_id))
-        .fetch_optional(db)
-        .await?;
+/// Returns an error if the query fails.
+pub async fn write_answer(db: impl PgExecutor<'_>, answer: &AnswerMessage<'_>) -> Result<()> {
+    let at = answer_time(answer.now, answer.admitted_at);
     // The same order of locks as in `record`: conversation, message.
     sqlx::query!(
         "with touched as (
@@ -182,14 +220,14 @@ pub async fn write_answer(db: &Db, answer: &AnswerMessage<'_>) -> Result<()> {
                 (select q.message_id from turn t join message q on q.message_id = t.question_id where t.turn_id = $3)
          from touched
          on conflict (turn_id, role) do nothing",
-        Uuid::from(answer_id(answer.now, admitted_at.unwrap_or(answer.now))),
+        Uuid::from(MessageId::at(at)),
         Uuid::from(answer.conversation_id),
         Uuid::from(answer.turn_id),
         answer.text,
         answer.reasoning,
         answer.status.as_str(),
         answer.model.0,
-        answer.now,
+        at,
         answer.html.map(|html| html.html.as_str()),
         answer.html.map(|html| html.version),
     )

@@ -1,7 +1,7 @@
 //! What became of a turn.
 
 use crate::Result;
-use domain::{ConversationId, MessageId, TurnId, UserId};
+use domain::{ConversationId, MessageId, Picos, Tokens, TurnId, UserId};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -15,6 +15,8 @@ pub struct TurnStatus {
     pub conversation_id: Option<ConversationId>,
     /// Its response; `None` while it is running, or without one.
     pub message_id: Option<MessageId>,
+    /// Tokens and cost of all its calls; `None` until they are final. The usage of a stopped response may still be read after it has ended.
+    pub used: Option<(Tokens, Picos)>,
     /// The turn at the end of its conversation's visible path.
     pub latest: Option<LatestTurn>,
 }
@@ -26,7 +28,7 @@ pub struct LatestTurn {
     pub turn_id: TurnId,
     /// Whether it is in progress.
     pub running: bool,
-    /// Display name of the model that was called last.
+    /// Display name of its model, as [`super::running`] returns it.
     pub label: String,
 }
 
@@ -39,9 +41,13 @@ pub async fn status(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Resul
         r#"select (select c.conversation_id from conversation c
                    where c.conversation_id = t.conversation_id and c.deleted_at is null) as conversation_id, a.message_id as "message_id?",
                   t.ended_at is not null or t.conversation_id is null or a.message_id is not null as "ended!",
-                  n.turn_id as "latest_turn_id?", n.running as "latest_running?", n.label as "latest_label?"
+                  used.tokens as "tokens?", used.cost as "cost?", n.turn_id as "latest_turn_id?", n.running as "latest_running?", n.label as "latest_label?"
            from turn t
            left join message a on a.turn_id = t.turn_id and a.role = 'assistant'
+           left join lateral (
+             select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint as tokens, sum(cost_usd) as cost
+             from ai_usage where turn_id = t.turn_id and created_at = t.created_at
+           ) used on t.ended_at is not null
            left join lateral (
              select l.turn_id, coalesce(m.label, u.model, '') as label,
                     l.ended_at is null and not exists (select from message b where b.turn_id = l.turn_id and b.role = 'assistant') as running
@@ -71,6 +77,7 @@ pub async fn status(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Resul
         ended: row.ended,
         conversation_id: row.conversation_id.map(Into::into),
         message_id: row.message_id.map(Into::into),
+        used: row.tokens.zip(row.cost.and_then(Picos::from_usd)).map(|(tokens, cost)| (Tokens::from_db(tokens), cost)),
         latest: row.latest_turn_id.zip(row.latest_running).map(|(turn_id, running)| LatestTurn {
             turn_id: turn_id.into(),
             running,

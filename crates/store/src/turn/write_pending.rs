@@ -349,10 +349,9 @@ pub async fn undo(db: &Db, undone: &UndoneTurn) -> Result<()> {
         "update ai_usage u set status = 'failed', usage_source = case when is_other then 'estimated' else $5 end, settled_at = $4,
            input_tokens = case when is_other then u.estimated_tokens else $6 end,
            cost_usd = case when is_other then u.estimated_tokens::numeric * price / 1000000000000 else $7 end,
-           provider_failed = $8, call_no = case when is_hedge then 0 else u.call_no end
+           provider_failed = $8
          from (
-           select ai_usage_id, p.input_micros_per_million as price, count(*) over () > 1 and ai_usage_id <> $3 as is_other,
-                  count(*) over () > 1 and call_no > 1 as is_hedge
+           select ai_usage_id, p.input_micros_per_million as price, count(*) over () > 1 and ai_usage_id <> $3 as is_other
            from ai_usage join model_price p using (model_price_id)
            where created_at = $1 and turn_id = $2 and status = 'pending'
          ) pending

@@ -131,6 +131,45 @@ async fn reaper_ends_a_lost_turn() {
     tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("the meter includes the lost turn");
 }
 
+/// A turn that finishes although another server has ended it as lost, with an estimate, corrects the ledger: ledger, rollups and meter then have
+/// what the provider counted.
+#[tokio::test]
+async fn a_lost_turn_that_finishes_corrects_the_ledger() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    let (mut reading, _) = begun(&ann, "{{words:8}}{{hold}}").await;
+    // What a reaper writes, except that the turn isn't marked as ended: at its next heartbeat this server would cancel the call.
+    app.sql(
+        "update ai_usage set status = 'lost', usage_source = 'estimated', input_tokens = estimated_tokens, output_tokens = 900,
+           cost_usd = 0.5, settled_at = now()",
+    )
+    .await;
+    app.provider.release();
+    let mut last = None;
+    while let Some((_, event)) = reading.next().await {
+        last = Some(event);
+    }
+    assert!(matches!(last, Some(TurnEvent::Failed { .. })), "{last:?}");
+    let served = app.provider.served_calls().pop().unwrap();
+    let (input, output): (i64, i64) =
+        sqlx::query_as("select sum(input_tokens)::bigint, sum(output_tokens)::bigint from ai_usage")
+            .fetch_one(&app.db)
+            .await
+            .unwrap();
+    assert_eq!((input as u64, output as u64), (served.input, served.output));
+    let is_exact = "select sum(u.cost_usd) = sum(u.input_tokens::numeric * p.input_micros_per_million
+                                                 + u.output_tokens::numeric * p.output_micros_per_million) / 1000000000000
+                      and count(*) = 2 and count(*) filter (where u.corrects is not null and u.usage_source = 'exact') = 1
+                      and count(distinct u.created_at) = 1
+                    from ai_usage u join model_price p using (model_price_id)";
+    assert!(app.one::<bool>(is_exact).await);
+    let is_summed = "select sum(requests) = 1 and sum(calls) = 1 and sum(cost_picos) = (select sum(cost_usd) * 1000000000000 from ai_usage)
+                     from usage_hour";
+    assert!(app.one::<bool>(is_summed).await);
+    let quota = ann.quota().await;
+    assert_eq!((&quota["tokens"]["used"], &quota["tokens"]["reserved"]), (&json!(input + output), &json!(0)));
+}
+
 #[tokio::test]
 async fn shutdown_waits_for_running_turns() {
     let app = TestApp::new().await;

@@ -10,7 +10,7 @@ use domain::{Outcome, TurnEvent, UsageSource};
 use http::StatusCode;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -48,9 +48,14 @@ async fn a_stopped_thinking_call_is_read_on_to_its_usage() {
         assert!(quota["tokens"]["reserved"].as_i64().unwrap() > MAX_OUTPUT, "{quota}");
         assert_eq!(quota["in_flight"]["now"], 1);
         assert!(reload(&ann, &answer).await.contains("Stopped"), "{model}");
+        // The page learns what was used once that is final.
+        let used =
+            async || ann.get(&format!("/api/turns/{turn}")).await.json::<Value>().await.unwrap()["tokens"].clone();
+        assert_eq!(used().await, Value::Null);
         app.provider.release();
         assert_all_settled(&app, &ann).await;
         let served = app.provider.served_calls().remove(0);
+        assert_eq!(used().await, json!(served.input + served.output), "{model}");
         assert_eq!((served.ended, served.output), (true, 40), "{model}");
         let (reasoning, id) = if model == MINI { (30, "chatcmpl-fake") } else { (0, "msg_fake") };
         let usage = tokens(served.input, 0, 0, 0, 40, reasoning);

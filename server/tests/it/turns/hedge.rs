@@ -1,11 +1,11 @@
 //! Hedging: after some silence the fallback is called too, the first response is used, and both calls are paid for.
 
-use super::{app_with_high_limits, assert_all_settled};
+use super::{app_with_high_limits, assert_all_settled, begun};
 use crate::app::TestApp;
 use crate::visitor::{TestClient, events, problem, words};
 use domain::TurnEvent;
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 const FIRST: &str = "gpt-5-mini";
@@ -100,7 +100,12 @@ async fn a_silent_model_that_answers_first_is_used() {
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     let text = "{{late:gpt-5-mini}}{{mute:claude-haiku-4-5}}{{words:3}}";
-    let (_, request) = call_both(&app, &ann, text).await;
+    let (turn, request) = call_both(&app, &ann, text).await;
+    // While both calls wait, the turn is shown once, with the model that was requested.
+    shows_model(&app, &ann, turn, FIRST).await;
+    let user: Uuid = app.one("select user_id from account").await;
+    let held = store::turn::list_held(&app.store, user.into()).await.unwrap();
+    assert_eq!(held.iter().map(|held| held.model.0.as_str()).collect::<Vec<_>>(), [FIRST]);
     app.provider.release();
     let events = events(request.await.unwrap()).await;
     let TurnEvent::Turn { model, fallback_for, .. } = &events[0].1 else { panic!("{events:?}") };
@@ -112,6 +117,31 @@ async fn a_silent_model_that_answers_first_is_used() {
     );
     assert_eq!(app.one::<i64>("select sum(requests)::bigint from usage_hour").await, 1, "one request");
     budgets_are_the_ledger(&app).await;
+}
+
+/// Checks that a running turn is shown with the display name of this model.
+async fn shows_model(app: &TestApp, ann: &TestClient, turn: Uuid, model: &str) {
+    let status: Value = ann.get(&format!("/api/turns/{turn}")).await.json().await.unwrap();
+    let label: String =
+        sqlx::query_scalar("select label from model where model = $1").bind(model).fetch_one(&app.db).await.unwrap();
+    assert_eq!((&status["state"], &status["latest"]["label"]), (&json!("running"), &json!(label)));
+}
+
+/// From the fallback's response on, a reload shows the fallback as the turn's model.
+#[tokio::test]
+async fn the_fallback_is_shown_while_it_answers() {
+    let app = app_with_high_limits(&[]).await;
+    hedged(&app, 50).await;
+    let ann = app.user("ann@example.com").await;
+    let (mut reading, turn) = begun(&ann, FIRST, "{{mute:gpt-5-mini}}{{words:4}}{{hold}}").await;
+    shows_model(&app, &ann, turn, FALLBACK).await;
+    app.provider.release();
+    while reading.next().await.is_some() {}
+    assert_all_settled(&app, &ann).await;
+    assert_eq!(
+        rows(&app).await,
+        [row(1, FIRST, "failed", "estimated", true), row(2, FALLBACK, "finished", "exact", false)]
+    );
 }
 
 /// A fallback whose circuit is open costs nothing, and the first call continues.
@@ -133,7 +163,7 @@ async fn a_hedge_that_is_refused_costs_nothing() {
         let ann = ann.clone();
         tokio::spawn(async move { ann.post(&body).await })
     };
-    app.until("select exists (select from ai_usage where status = 'pending' and call_no = 2)").await;
+    app.until("select exists (select from ai_usage where status = 'pending' and call_no = 0)").await;
     app.provider.release();
     assert!(matches!(events(request.await.unwrap()).await.last(), Some((_, TurnEvent::Finish { .. }))));
     assert_all_settled(&app, &ann).await;
