@@ -10,7 +10,7 @@ use super::html::Presentation;
 use super::open::open;
 use super::persist::{admitted_at, confirm};
 use super::prompt::{Prompt, count};
-use super::record::{record, settle};
+use super::record::{Retries, record, settle};
 use super::state::{ActiveTurn, OpenedTurn, PendingTurn, RunningTurn};
 use super::stream::stream;
 use super::turn_request::max_cost;
@@ -18,8 +18,8 @@ use super::undo::release;
 use crate::AppState;
 use crate::failure::{Failure, internal};
 use domain::{
-    ConversationId, Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking, Tokens,
-    TurnEvent, TurnId, UserId, Viewer, WireFormat, brand,
+    CacheMarks, ConversationId, Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking,
+    Tokens, TurnEvent, TurnId, UserId, Viewer, WireFormat, brand,
 };
 use providers::estimate::Estimate;
 use quota::{Budget, Caps, Demand, Refused, Reservation, Verdict, quota_of};
@@ -249,6 +249,7 @@ async fn write_pending(
         counted: counted.counted,
         estimated: counted.estimated,
         reserved: Tokens(reservation.permit.reserved()),
+        cache_marks: CacheMarks::None,
         now,
     };
     let written = store::turn::write_call_pending(&app.db, &new).await;
@@ -276,6 +277,7 @@ async fn write_pending(
             other: None,
             other_input: Tokens(0),
             estimated: counted.estimated,
+            cache_marks: CacheMarks::None,
             max_output: Tokens(reservation.permit.output()),
             reservation,
         },
@@ -319,7 +321,7 @@ fn last_event(turn: &ActiveTurn, answer: &Answer) -> TurnEvent {
 async fn end(app: &AppState, turn: ActiveTurn, answer: &Answer) {
     let (usage, source) = close(Grant::of(&turn), answer, Uncounted::after(&turn.model, answer));
     // A problem is logged; the reaper then ends this turn as lost.
-    if let Ok(cost) = record(app, &turn, None, answer, (usage, source)).await {
+    if let Ok(cost) = record(app, &turn, None, answer, (usage, source), Retries::Waited).await {
         settle(app, turn, usage, cost).await;
     }
 }

@@ -7,7 +7,7 @@ use super::turn_request::TurnRequest;
 use super::undo::{Bill, release, undo};
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{ConversationId, Problem, Tokens, TurnId};
+use domain::{CacheMarks, ConversationId, Problem, Tokens, TurnId};
 use quota::Reservation;
 use store::message::StoredHtml;
 use store::turn::{InsertOutcome, NewTurn, PendingCall, Question};
@@ -49,6 +49,7 @@ pub(super) async fn persist(
             other: None,
             other_input: hedge_after.and(fallback.as_ref()).map(|fallback| fallback.estimated).unwrap_or_default(),
             estimated: counted.estimated,
+            cache_marks: CacheMarks::None,
             max_output: Tokens(reservation.permit.output()),
             reservation,
         },

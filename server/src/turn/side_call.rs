@@ -8,14 +8,16 @@ use super::drain;
 use super::open::open;
 use super::persist::{admitted_at, confirm};
 use super::prompt::Prompt;
-use super::record::{record, settle};
+use super::record::{Retries, record, settle};
 use super::state::{ActiveTurn, OpenedTurn, PendingTurn, RunningTurn};
 use super::stream::stream;
 use super::turn_request::max_cost;
 use super::undo::release;
 use crate::AppState;
 use crate::failure::{Failure, internal};
-use domain::{ConversationId, Model, Outcome, PriceList, PromptMessage, Tokens, TurnId, Viewer, WireFormat};
+use domain::{
+    CacheMarks, ConversationId, Model, Outcome, PriceList, PromptMessage, Tokens, TurnId, Viewer, WireFormat,
+};
 use providers::estimate::Estimate;
 use quota::{Demand, Refused, Reservation, Verdict};
 use relay::{Relay, Writer};
@@ -122,6 +124,7 @@ async fn write_pending(app: &AppState, call: SideCall<'_>, reservation: Reservat
             other: None,
             other_input: Tokens(0),
             estimated: counted.estimated,
+            cache_marks: CacheMarks::None,
             max_output: Tokens(reservation.permit.output()),
             reservation,
         },
@@ -177,7 +180,7 @@ async fn answer(app: &AppState, pending: PendingTurn, log: Writer) -> Result<Opt
 /// Records the call, without a message, and settles its meters.
 async fn end(app: &AppState, turn: ActiveTurn, answer: &Answer) -> Result<(), Failure> {
     let (usage, source) = close(Grant::of(&turn), answer, Uncounted::after(&turn.model, answer));
-    let cost = record(app, &turn, None, answer, (usage, source)).await?;
+    let cost = record(app, &turn, None, answer, (usage, source), Retries::Waited).await?;
     settle(app, turn, usage, cost).await;
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use super::PendingCall;
 use crate::Result;
-use domain::{AiUsageId, ApiKeyId, ModelName, ModelPriceId, Tokens, TurnId, UserId};
+use domain::{AiUsageId, ApiKeyId, CacheMarks, ModelName, ModelPriceId, Tokens, TurnId, UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -45,6 +45,8 @@ pub struct NewCall<'a> {
     pub estimated: Tokens,
     /// Tokens reserved in the meters.
     pub reserved: Tokens,
+    /// How its request marks its prompt to be cached.
+    pub cache_marks: CacheMarks,
     /// When the call was admitted. Its usage counts at this time.
     pub now: OffsetDateTime,
 }
@@ -68,8 +70,8 @@ pub async fn write_call_pending(db: impl PgExecutor<'_>, new: &NewCall<'_>) -> R
            returning turn_id
          )
          insert into ai_usage (ai_usage_id, turn_id, purpose, user_id, api_key_id, subject, model, model_price_id, status, counted_tokens,
-                               estimated_tokens, reserved_tokens, created_at)
-         select $5, turn_id, $11, $12, $13, $2, $6, $7, 'pending', $8, $9, $10, $4 from begun",
+                               estimated_tokens, reserved_tokens, created_at, cache_marks)
+         select $5, turn_id, $11, $12, $13, $2, $6, $7, 'pending', $8, $9, $10, $4, $14 from begun",
         Uuid::from(new.turn_id),
         new.subject,
         &request_hash,
@@ -83,6 +85,7 @@ pub async fn write_call_pending(db: impl PgExecutor<'_>, new: &NewCall<'_>) -> R
         purpose,
         user_id,
         api_key_id,
+        new.cache_marks.as_str(),
     )
     .execute(db)
     .await?;
