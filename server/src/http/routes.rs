@@ -1,5 +1,6 @@
 //! All routes with their guards and middleware.
 
+use crate::accounts::api_keys::secret_prefix;
 use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::error::panicked;
@@ -311,7 +312,12 @@ fn with_headers(router: Router<AppState>, app: &AppState) -> Router<AppState> {
                 .make_span_with(|request: &Request| {
                     // Only the path is logged: queries and bodies contain user text. That of a shared link is its secret.
                     let path = request.uri().path();
-                    let path = if path.starts_with("/share/") { "/share/…" } else { path };
+                    let path = match path {
+                        path if path.starts_with("/share/") => "/share/…",
+                        // A program may have put its key into the URL.
+                        path if path.starts_with("/v1/") && path.contains(&secret_prefix()) => "/v1/…",
+                        path => path,
+                    };
                     tracing::info_span!("request", method = %request.method(), path)
                 })
                 .on_failure(()),
