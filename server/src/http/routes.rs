@@ -1,6 +1,5 @@
 //! All routes with their guards and middleware.
 
-use crate::accounts::api_keys::secret_prefix;
 use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::error::panicked;
@@ -315,7 +314,7 @@ fn with_headers(router: Router<AppState>, app: &AppState) -> Router<AppState> {
                     let path = match path {
                         path if path.starts_with("/share/") => "/share/…",
                         // A program may have put its key into the URL.
-                        path if path.starts_with("/v1/") && path.contains(&secret_prefix()) => "/v1/…",
+                        path if v1::is_key_in_path(path) => "/v1/…",
                         path => path,
                     };
                     tracing::info_span!("request", method = %request.method(), path)

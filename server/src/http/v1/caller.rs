@@ -112,6 +112,11 @@ fn has_key(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| is_key(&name, &value))
 }
 
+/// Returns whether a path carries a key, which a program may have put into it by mistake. Such a path isn't logged.
+pub(crate) fn is_key_in_path(path: &str) -> bool {
+    path.starts_with("/v1/") && path.contains(&secret_prefix())
+}
+
 fn not_accepted(message: &str) -> Problem {
     Problem::new(ProblemKind::SignInRequired, message)
 }
@@ -202,5 +207,6 @@ mod tests {
         for query in ["", "limit=20&after=sk", "beta=true"] {
             assert!(!has_key(query), "{query}");
         }
+        assert!(is_key_in_path(&format!("/v1/{prefix}abc/models")) && !is_key_in_path("/v1/models/claude-haiku-4-5"));
     }
 }
