@@ -110,7 +110,8 @@ async fn a_call_that_breaks_off_ends_with_an_error() {
     assert!(rows.iter().all(|row| row.status == "failed" && row.output >= 4), "{rows:?}");
 }
 
-/// A program has its answer although Postgres can't record the call, and the ledger has exactly what was billed once it can.
+/// A program has its answer although Postgres can't record the call. Once it can, the ledger has exactly what was billed, and a request with an
+/// `Idempotency-Key` its answer.
 #[tokio::test]
 async fn a_call_is_recorded_exactly_after_an_outage_of_postgres() {
     let app = app().await;
@@ -118,16 +119,19 @@ async fn a_call_is_recorded_exactly_after_an_outage_of_postgres() {
     let program = Program::of(&app, "ann@example.com").await;
     app.sql(
         "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'unavailable'; end $$;
-         create trigger refuse before update on ai_usage for each row execute function refuse()",
+         create trigger refuse before update on ai_usage for each row execute function refuse();
+         create trigger refuse before update on api_call for each row execute function refuse()",
     )
     .await;
     for stream in [false, true] {
-        let response = program.post(CHAT, &body(CHAT, HAIKU, &format!("{{{{words:5}}}} {stream}"), stream)).await;
+        let request = program.request("POST", CHAT).header("idempotency-key", format!("outage {stream}"));
+        let call = body(CHAT, HAIKU, &format!("{{{{words:5}}}} {stream}"), stream);
+        let response = request.json(&call).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert!(response.text().await.unwrap().contains("word5"), "the whole answer");
     }
     assert_eq!(app.one::<i64>("select count(*) from ai_usage where status = 'pending'").await, 2);
-    app.sql("drop trigger refuse on ai_usage").await;
+    app.sql("drop trigger refuse on ai_usage; drop trigger refuse on api_call").await;
     let rows = rows(&app).await;
     assert!(
         rows.iter().all(|row| row.status == "finished" && row.usage_source.as_deref() == Some("exact")),
@@ -137,6 +141,7 @@ async fn a_call_is_recorded_exactly_after_an_outage_of_postgres() {
     let served = app.provider.served_calls();
     let billed: u64 = served.iter().map(|call| call.input + call.cache_read + call.cache_write + call.output).sum();
     assert_eq!(recorded, billed.cast_signed());
+    app.until("select count(*) = 2 from api_call where body is not null").await;
     assert_all_settled(&app, &ann).await;
 }
 
