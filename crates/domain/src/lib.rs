@@ -51,5 +51,5 @@ pub use search::SearchQuery;
 pub use security_event::{SecurityEvent, SecurityEventRow};
 pub use share::SharedMessage;
 pub use top_users::{UsageFilter, UserUsage};
-pub use usage::{Outcome, Tokens, Usage, UsageSource, UsageSum};
+pub use usage::{CacheMarks, Outcome, Tokens, Usage, UsageSource, UsageSum};
 pub use viewer::Viewer;

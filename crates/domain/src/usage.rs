@@ -67,6 +67,17 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Returns the usage that is assumed of a prompt which its provider may bill but hasn't counted. With marks, the provider may bill any of
+    /// it as a write to its cache, so all of it is.
+    #[must_use]
+    pub fn of_uncounted_prompt(estimated: Tokens, marks: CacheMarks) -> Self {
+        match marks {
+            CacheMarks::None => Self { input: estimated, ..Self::default() },
+            CacheMarks::Short => Self { cache_write: estimated, ..Self::default() },
+            CacheMarks::Long => Self { cache_write: estimated, cache_write_long: estimated, ..Self::default() },
+        }
+    }
+
     /// Returns the tokens that count against a plan's daily limit.
     #[must_use]
     pub fn counted(&self) -> Tokens {
@@ -77,6 +88,40 @@ impl Usage {
     #[must_use]
     pub fn prompt(&self) -> Tokens {
         self.input + self.cache_read + self.cache_write
+    }
+}
+
+/// What the request of a program says about caching its prompt: the longest lifetime that it marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CacheMarks {
+    /// It has no marks.
+    #[default]
+    None,
+    /// Marks of the standard lifetime.
+    Short,
+    /// At least one mark of a longer lifetime, which has its own price.
+    Long,
+}
+
+impl CacheMarks {
+    /// Returns the name used in the ledger; `None` without marks.
+    #[must_use]
+    pub fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Short => Some("short"),
+            Self::Long => Some("long"),
+        }
+    }
+
+    /// Converts from the name used in the ledger, which a check constraint keeps to the known ones.
+    #[must_use]
+    pub fn from_db(name: Option<&str>) -> Self {
+        match name {
+            None => Self::None,
+            Some("short") => Self::Short,
+            Some(_) => Self::Long,
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn of_budget(db: store::Db, now: fn() -> OffsetDateTime, scope_of: fn
         Box::pin(async move {
             let (now, scope) = (now(), scope_of(&key));
             let past = store::usage::spend_history(&db, &scope, now - SINCE, now - Duration::HOUR).await;
-            let call = |past: store::usage::Spend| PastCall {
+            let call = |past: store::usage::PastUsage| PastCall {
                 call: past.call,
                 at_ms: millis(past.at),
                 amount: nanos(past.cost),
@@ -53,14 +53,14 @@ pub(crate) fn of_budget(db: store::Db, now: fn() -> OffsetDateTime, scope_of: fn
     })
 }
 
-/// The history of a key's meter, as tokens and cost: ledger sums per 15 minutes, and single turns for the last hour.
+/// The history of a key's meter, as tokens and cost: ledger sums per half hour, and single turns for the last hour.
 pub(crate) fn of_key(db: store::Db, now: fn() -> OffsetDateTime) -> History<[u64; 2]> {
     Arc::new(move |key| {
         let db = db.clone();
         Box::pin(async move {
             let (id, now) = (key.parse::<ApiKeyId>().map_err(|error| error.to_string())?, now());
             let past = store::api_key::history(&db, id, now - KEY_SINCE, now - Duration::HOUR).await;
-            let call = |past: store::api_key::KeyPast| PastCall {
+            let call = |past: store::usage::PastUsage| PastCall {
                 call: past.call,
                 at_ms: millis(past.at),
                 amount: [past.tokens.0, nanos(past.cost)],

@@ -14,7 +14,8 @@ const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 const MONTH_MS: u64 = 30 * DAY_MS;
 
-/// The windows of a key's meter. The amounts of a call are its tokens and its cost in nano-dollars.
+/// The windows of a key's meter. The amounts of a call are its tokens and its cost in nano-dollars. The buckets of amounts are whole half hours,
+/// because lost meters are rebuilt from sums by half hour (`usage_key`).
 pub const KEY_WINDOWS: Windows<[u64; 2]> = Windows::new(&[
     Window::calls("requests", MINUTE_MS, 60),
     Window::amount("tokens", DAY_MS, 48),

@@ -2,7 +2,7 @@
 
 use crate::rollup::Sums;
 use crate::{Db, Result};
-use domain::{ConversationId, ModelName, Picos, Tokens, TurnId, UsageSum, UserId};
+use domain::{ApiKeyId, ConversationId, ModelName, Picos, Tokens, TurnId, UsageSum, UserId};
 use sqlx::PgExecutor;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
@@ -48,12 +48,14 @@ pub async fn since(db: impl PgExecutor<'_>, subject: &str, since: OffsetDateTime
         .collect())
 }
 
-/// Money spent, or reserved for a running turn, from which a budget is rebuilt.
-pub struct Spend {
-    /// Key: the subject and id of a turn, or the start of a quarter of an hour.
+/// Usage from which the meter of a budget or of an API key is rebuilt.
+pub struct PastUsage {
+    /// Key: what identifies a turn, or the start of the time whose calls are summed.
     pub call: String,
-    /// When the turn was admitted, or the first one of the quarter of an hour.
+    /// When the turn was admitted, or an instant of the time whose calls are summed.
     pub at: OffsetDateTime,
+    /// Tokens used, or reserved while the turn runs.
+    pub tokens: Tokens,
     /// The cost, or the maximum cost of a running turn.
     pub cost: Picos,
     /// Whether the turn is still running.
@@ -81,28 +83,21 @@ pub async fn spend_history(
     scope: &SpendScope,
     since: OffsetDateTime,
     recent: OffsetDateTime,
-) -> Result<Vec<Spend>> {
+) -> Result<Vec<PastUsage>> {
     let (model, purpose) = match scope {
         SpendScope::Global => (None, None),
         SpendScope::Model(model) => (Some(model.0.as_str()), None),
         SpendScope::Demo => (None, Some("demo")),
     };
     let rows = sqlx::query!(
-        r#"select case when u.status = 'pending' or u.created_at >= $2 then u.subject || '/' || u.turn_id::text
-                       else to_char(date_bin('15 minutes', u.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
-                  min(u.created_at) as "at!", bool_or(u.status = 'pending') as "pending!",
-                  sum(case when u.status = 'pending'
-                      then (u.estimated_tokens::numeric
-                              -- A prompt that is long enough to be cached may be billed as a write to the cache.
-                              * case when m.min_cacheable <= u.estimated_tokens
-                                  then greatest(p.input_micros_per_million, p.cache_write_micros_per_million)
-                                  else p.input_micros_per_million end
-                            + (u.reserved_tokens - u.estimated_tokens)::numeric * p.output_micros_per_million)
-                           / 1000000000000
-                      else u.cost_usd end) as "cost!"
-           from ai_usage u join model_price p using (model_price_id) left join model m on m.model = u.model
-           where u.created_at >= $1 and ($3::text is null or u.model = $3) and ($4::text is null or u.purpose = $4)
-           group by 1, case when u.status = 'pending' or u.created_at >= $2 then u.created_at end"#,
+        r#"select case when c.is_pending or c.created_at >= $2 then c.subject || '/' || c.turn_id::text
+                       else to_char(date_bin('15 minutes', c.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
+                  min(c.created_at) as "at!", bool_or(c.is_pending) as "pending!",
+                  greatest(sum(c.used_tokens) + coalesce(max(c.reserved_tokens), 0), 0)::bigint as "tokens!",
+                  (sum(c.cost_usd) * 1000000000000)::bigint as "cost!"
+           from metered_call c
+           where c.created_at >= $1 and ($3::text is null or c.model = $3) and ($4::text is null or c.purpose = $4)
+           group by 1, case when c.is_pending or c.created_at >= $2 then c.created_at end"#,
         since,
         recent,
         model,
@@ -112,10 +107,11 @@ pub async fn spend_history(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Spend {
+        .map(|row| PastUsage {
             call: row.call,
             at: row.at,
-            cost: Picos::from_usd(row.cost.round_dp(12)).unwrap_or_default(),
+            tokens: Tokens::from_db(row.tokens),
+            cost: Picos(row.cost),
             pending: row.pending,
         })
         .collect())
@@ -204,12 +200,28 @@ impl From<&Sums> for UsageSum {
     }
 }
 
-/// A user's usage of one model on one day.
-pub struct DayModel {
+/// What usage was made with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UsageOf {
+    /// The chat, with the titles and summaries of its conversations.
+    Chat,
+    /// A key with this name; `None` if the key's row was removed.
+    Key {
+        /// The key.
+        id: ApiKeyId,
+        /// Its name.
+        name: Option<String>,
+    },
+}
+
+/// A user's usage of one model on one day, by the chat or with one key.
+pub struct DayUsage {
     /// The day in the user's time zone.
     pub day: Date,
     /// The model.
     pub model: ModelName,
+    /// The chat, or a key.
+    pub of: UsageOf,
     /// Usage. Negative if it consists of corrections of another day's usage.
     pub sums: Sums,
 }
@@ -263,23 +275,19 @@ pub async fn midnight(db: impl PgExecutor<'_>, zone: &str, day: Date) -> Result<
     Ok(sqlx::query_scalar!(r#"select $1::date::timestamp at time zone $2 as "at!""#, day, zone).fetch_one(db).await?)
 }
 
-/// Returns a user's usage by day and model from a day on. Days begin at midnight in `zone`.
+/// Returns a user's usage by day, model, and chat or key from a day on. Days begin at midnight in `zone`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn by_day_and_model(
-    db: impl PgExecutor<'_>,
-    owner: UserId,
-    zone: &str,
-    first: Date,
-) -> Result<Vec<DayModel>> {
+pub async fn by_day(db: impl PgExecutor<'_>, owner: UserId, zone: &str, first: Date) -> Result<Vec<DayUsage>> {
     let rows = sqlx::query!(
-        r#"select (created_at at time zone $2)::date as "day!", model,
-                  count(*) filter (where call_no = 1 and corrects is null) as "requests!",
-                  sum(input_tokens)::bigint as "input!", sum(cache_read_tokens + cache_write_tokens)::bigint as "cached!",
-                  sum(output_tokens)::bigint as "output!", sum(estimated_tokens)::bigint as "estimated!", sum(cost_usd) as "cost!"
-           from ai_usage where user_id = $1 and status <> 'pending' and created_at >= $3::date::timestamp at time zone $2
-           group by 1, 2 order by 1, 2"#,
+        r#"select (u.created_at at time zone $2)::date as "day!", u.model, u.api_key_id, k.name as "name?",
+                  count(*) filter (where u.call_no = 1 and u.corrects is null) as "requests!", sum(u.input_tokens)::bigint as "input!",
+                  sum(u.cache_read_tokens + u.cache_write_tokens)::bigint as "cached!", sum(u.output_tokens)::bigint as "output!",
+                  sum(u.estimated_tokens)::bigint as "estimated!", sum(u.cost_usd) as "cost!"
+           from ai_usage u left join api_key k on k.api_key_id = u.api_key_id and k.user_id = $1
+           where u.user_id = $1 and u.status <> 'pending' and u.created_at >= $3::date::timestamp at time zone $2
+           group by 1, 2, 3, 4 order by 1, 2"#,
         Uuid::from(owner),
         zone,
         first,
@@ -288,9 +296,10 @@ pub async fn by_day_and_model(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| DayModel {
+        .map(|row| DayUsage {
             day: row.day,
             model: ModelName(row.model),
+            of: row.api_key_id.map_or(UsageOf::Chat, |id| UsageOf::Key { id: id.into(), name: row.name }),
             sums: Sums {
                 requests: row.requests,
                 input: row.input,

@@ -1,6 +1,6 @@
 //! Alerts to admins by mail and webhook: a user with a large share of the day's usage, a spend cap that is nearly reached, the cap on
-//! sign-ups, a proxy that isn't trusted, an open circuit, a provider that rejects our account, a model that is about to end, dead letters,
-//! meter drift, an API key whose calls look like a loop. Each is sent once when it begins and once when it is resolved.
+//! sign-ups, a proxy that isn't trusted, an open circuit, a provider that rejects our account or doesn't know a model, a model that is about to
+//! end, dead letters, meter drift, an API key whose calls look like a loop. Each is sent once when it begins and once when it is resolved.
 
 use crate::AppState;
 use crate::failure::internal;
@@ -10,7 +10,7 @@ use app::view::admin::IgnoredForward;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::money::count;
-use domain::{Picos, ReportPeriod};
+use domain::{ModelName, Picos, ReportPeriod};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -29,14 +29,15 @@ pub(crate) const WEBHOOK: &str = "alert_webhook";
 const MIN_DAY_COST: Picos = Picos(1_000_000_000_000);
 /// Hysteresis: an alert is resolved once its value is this many percentage points below its threshold.
 const SLACK_PERCENT: u8 = 5;
-/// Kinds of the alerts about open circuits, about providers that reject our account, about sign-ups that the hourly cap refused, and about
-/// proxies that aren't trusted. Each server sees only its own calls and requests, so these alerts are resolved once no server has seen their
-/// cause for `UNSEEN`.
+/// Kinds of the alerts about open circuits, about providers that reject our account or don't have a model, about sign-ups that the hourly cap
+/// refused, and about proxies that aren't trusted. Each server sees only its own calls and requests, so these alerts are resolved once no server
+/// has seen their cause for `UNSEEN`.
 const CIRCUIT: &str = "circuit";
 const PROVIDER_ACCOUNT: &str = "provider_account";
+const UNKNOWN_MODEL: &str = "unknown_model";
 const SIGN_UP_CAP: &str = "sign_up_cap";
 const UNTRUSTED_PROXY: &str = "untrusted_proxy";
-const SEEN_BY_ONE_SERVER: [&str; 4] = [CIRCUIT, PROVIDER_ACCOUNT, SIGN_UP_CAP, UNTRUSTED_PROXY];
+const SEEN_BY_ONE_SERVER: [&str; 5] = [CIRCUIT, PROVIDER_ACCOUNT, UNKNOWN_MODEL, SIGN_UP_CAP, UNTRUSTED_PROXY];
 /// Days before a model ends at which admins are alerted.
 const ENDS_SOON: time::Duration = time::Duration::days(30);
 const UNSEEN: time::Duration = time::Duration::seconds(150);
@@ -47,7 +48,7 @@ struct Cause {
     message: String,
 }
 
-/// Checks every minute, and immediately when a circuit opens or a provider rejects our account.
+/// Checks every minute, and immediately when a circuit opens, a provider rejects our account or a model is unknown.
 pub(crate) async fn work(app: AppState) {
     let mut tick = tokio::time::interval(Duration::from_secs(60));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -79,6 +80,7 @@ async fn check(app: &AppState) -> anyhow::Result<()> {
         ("api_key_loop", looping_keys(app, now).await),
         (CIRCUIT, Ok(open_circuits(app))),
         (PROVIDER_ACCOUNT, Ok(rejected_accounts(app))),
+        (UNKNOWN_MODEL, unknown_models(app, now).await),
         (SIGN_UP_CAP, Ok(refused_sign_ups(app, now))),
         (UNTRUSTED_PROXY, Ok(untrusted_proxies(app))),
     ];
@@ -212,6 +214,23 @@ fn rejected_accounts(app: &AppState) -> Vec<Cause> {
         Cause { about: provider, message }
     };
     app.providers.account_problems().into_iter().map(cause).collect()
+}
+
+/// Returns the enabled models that their providers don't know, until a call of this server works.
+async fn unknown_models(app: &AppState, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
+    let unknown = app.providers.unknown_models();
+    if unknown.is_empty() {
+        return Ok(Vec::new());
+    }
+    let models = store::model_rule::list(&app.admin_db, now).await?;
+    let is_enabled = |name: &ModelName| models.iter().any(|row| row.rules.enabled && row.model.name == *name);
+    let cause = |(provider, model): (String, ModelName)| Cause {
+        message: format!(
+            "{provider} doesn't know the model {model}, or your account may not use it. Chats use its fallback if it has one; API calls are refused. Replace or disable the model."
+        ),
+        about: model.0,
+    };
+    Ok(unknown.into_iter().filter(|(_, model)| is_enabled(model)).map(cause).collect())
 }
 
 /// Returns a cause if the hourly cap on sign-ups refused one within the last hour (field note 64).

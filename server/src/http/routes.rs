@@ -311,7 +311,12 @@ fn with_headers(router: Router<AppState>, app: &AppState) -> Router<AppState> {
                 .make_span_with(|request: &Request| {
                     // Only the path is logged: queries and bodies contain user text. That of a shared link is its secret.
                     let path = request.uri().path();
-                    let path = if path.starts_with("/share/") { "/share/…" } else { path };
+                    let path = match path {
+                        path if path.starts_with("/share/") => "/share/…",
+                        // A program may have put its key into the URL.
+                        path if v1::is_key_in_path(path) => "/v1/…",
+                        path => path,
+                    };
                     tracing::info_span!("request", method = %request.method(), path)
                 })
                 .on_failure(()),

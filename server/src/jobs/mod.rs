@@ -13,6 +13,7 @@ use crate::billing::client::failed;
 use crate::billing::{inbox, reconcile};
 use crate::failure::internal;
 use domain::Problem;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -31,7 +32,11 @@ const LEARNED_FROM: i64 = 200_000;
 /// Starts all jobs. They end when the set is dropped or aborted.
 pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     let mut set = JoinSet::new();
-    every(&mut set, app, Duration::from_secs(15), reaper::reap);
+    let reaper = Arc::new(reaper::Reaper::default());
+    every(&mut set, app, Duration::from_secs(15), move |app| {
+        let reaper = Arc::clone(&reaper);
+        async move { reaper.reap(&app).await }
+    });
     every(&mut set, app, Duration::from_secs(1), |app| async move { app.flush_settled().await });
     every(&mut set, app, Duration::from_secs(5), |app| async move { app.flush_refusals().await });
     every(&mut set, app, Duration::from_secs(3_600), hourly);

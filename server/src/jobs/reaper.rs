@@ -7,54 +7,85 @@ use crate::turn::html::render_answer;
 use domain::{MessageStatus, Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
 use providers::estimate;
 use quota::{Caps, KeyCaps, Spent};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use store::model_rule::ModelSettings;
 use store::turn::{ExpiredTurn, Record, Unsettled};
 
-/// Ends turns whose lease has expired, with the text from their event log and always as incomplete. Works in batches until none is left.
-pub(crate) async fn reap(app: AppState) {
-    loop {
-        match reap_some(&app).await {
-            Ok(done) if done > 0 => {}
-            Ok(_) => return,
-            Err(error) => {
-                internal(&error);
-                return;
+/// How long no turn is ended after Postgres was unavailable, which is the length of a lease. Servers that still run couldn't renew their leases
+/// meanwhile, and now renew them or record their turns exactly.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Ends turns whose lease has expired.
+#[derive(Default)]
+pub(super) struct Reaper {
+    /// When Postgres was last unavailable.
+    failed_at: Mutex<Option<Instant>>,
+}
+
+impl Reaper {
+    /// Ends turns whose lease has expired, with the text from their event log and always as incomplete. Works in batches until none is left.
+    pub(super) async fn reap(&self, app: &AppState) {
+        loop {
+            match self.reap_some(app).await {
+                Ok(done) if done > 0 => {}
+                Ok(_) => return,
+                Err(error) => {
+                    internal(&error);
+                    return;
+                }
             }
         }
     }
-}
 
-/// Ends one batch. Returns how many turns were ended or settled.
-async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
-    // If one of the two lists can't be read, the other is still processed.
-    let expired = store::turn::list_expired(&app.db).await.inspect_err(|error| drop(internal(error)));
-    let unsettled = store::turn::list_unsettled(&app.db, None).await.inspect_err(|error| drop(internal(error)));
-    let (expired, unsettled) = (expired.unwrap_or_default(), unsettled.unwrap_or_default());
-    if expired.is_empty() && unsettled.is_empty() {
-        return Ok(0);
-    }
-    let context = store::turn::load_turn_context(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
-    let caps = all_caps(app, &context);
-    // All models, because a turn may have called one that was switched off since.
-    let models = match expired.is_empty() {
-        true => Vec::new(),
-        false => store::model_rule::list(&app.db, AppState::now()).await?,
-    };
-    let mut done = 0;
-    for turn in expired {
-        match end_expired(app, &caps, &models, &turn).await {
-            Ok(()) => done += 1,
-            Err(error) => drop(internal(&format!("{error:#}"))),
+    /// Ends one batch. Returns how many turns were ended or settled.
+    async fn reap_some(&self, app: &AppState) -> anyhow::Result<usize> {
+        // If one of the two lists can't be read, the other is still processed.
+        let expired = self.list_expired(app).await;
+        let unsettled = store::turn::list_unsettled(&app.db, None).await.inspect_err(|error| drop(internal(error)));
+        let unsettled = unsettled.unwrap_or_default();
+        if expired.is_empty() && unsettled.is_empty() {
+            return Ok(0);
         }
-    }
-    // These turns were recorded, but the process or Redis failed before their meters were settled.
-    for turn in unsettled {
-        match settle(app, turn, &caps).await {
-            Ok(()) => done += 1,
-            Err(error) => drop(internal(&format!("{error:#}"))),
+        let context = store::turn::load_turn_context(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
+        let caps = all_caps(app, &context);
+        // All models, because a turn may have called one that was switched off since.
+        let models = match expired.is_empty() {
+            true => Vec::new(),
+            false => store::model_rule::list(&app.db, AppState::now()).await?,
+        };
+        let mut done = 0;
+        for turn in expired {
+            match end_expired(app, &caps, &models, &turn).await {
+                Ok(()) => done += 1,
+                Err(error) => drop(internal(&format!("{error:#}"))),
+            }
         }
+        // These turns were recorded, but the process or Redis failed before their meters were settled.
+        for turn in unsettled {
+            match settle(app, turn, &caps).await {
+                Ok(()) => done += 1,
+                Err(error) => drop(internal(&format!("{error:#}"))),
+            }
+        }
+        Ok(done)
     }
-    Ok(done)
+
+    /// Lists expired turns; none during the grace after a failure.
+    async fn list_expired(&self, app: &AppState) -> Vec<ExpiredTurn> {
+        let listed = store::turn::list_expired(&app.db).await.inspect_err(|error| drop(internal(error)));
+        let is_due = self.is_due(listed.is_err(), Instant::now());
+        listed.ok().filter(|_| is_due).unwrap_or_default()
+    }
+
+    /// Notes whether Postgres has failed now. Returns whether turns may be ended.
+    fn is_due(&self, has_failed: bool, now: Instant) -> bool {
+        let mut failed_at = self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if has_failed {
+            *failed_at = Some(now);
+        }
+        failed_at.is_none_or(|at| now.saturating_duration_since(at) >= GRACE)
+    }
 }
 
 /// Records an expired turn with estimated usage, and settles it. Reasoning that wasn't streamed isn't counted: no user can cause this. What a
@@ -69,7 +100,7 @@ async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn
     };
     let reasoning = count(&streamed.reasoning, streamed.reasoning_events);
     let output = turn.unlogged_output.unwrap_or_else(|| count(&streamed.text, streamed.text_events) + reasoning);
-    let usage = Usage { input: turn.estimated, output, reasoning, ..Usage::default() };
+    let usage = Usage { output, reasoning, ..Usage::of_uncounted_prompt(turn.estimated, turn.cache_marks) };
     let prices = store::model::price(&app.db, &turn.model, turn.call.created_at).await?;
     let (price_id, cost) = prices.map_or((turn.price_id, Picos::ZERO), |prices| prices.price(&usage));
     let html = render_answer(app, &streamed.text, turn.turn_id).await;
@@ -149,4 +180,19 @@ async fn streamed(app: &AppState, turn: &ExpiredTurn) -> anyhow::Result<Streamed
         }
     }
     Ok(streamed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Servers that still run have the length of a lease to record or renew their turns once Postgres is back.
+    #[test]
+    fn no_turn_is_ended_right_after_an_outage_of_postgres() {
+        let (reaper, start) = (Reaper::default(), Instant::now());
+        assert!(reaper.is_due(false, start));
+        assert!(!reaper.is_due(true, start + Duration::from_secs(15)));
+        assert!(!reaper.is_due(false, start + Duration::from_secs(44)));
+        assert!(reaper.is_due(false, start + Duration::from_secs(45)));
+    }
 }

@@ -34,6 +34,7 @@ pub(super) async fn sweep(app: &AppState) {
         store::share::sweep(db, now - EXPIRED_SHARES).await.map(drop),
         store::import::sweep(db, now - IMPORTS).await.map(drop),
         store::api_key::remove_ended(db, now - ENDED_KEYS).await,
+        store::api_key::sweep_sums(db, now).await,
         store::stripe_event::sweep(db, now - STRIPE_EVENTS).await,
         store::api_call::sweep(db, now - store::api_call::KEPT).await,
     ];

@@ -9,16 +9,17 @@ use super::answer::Answer;
 use super::call_request::{CallRequest, PreparedCall, prepare};
 use super::close::{Grant, Uncounted, close, close_ended};
 use super::drain;
+use super::lease::{FIRST_BEAT, renew_lease};
 use super::loops::LoopTrip;
 use super::open::open;
 use super::persist::{AdmittedCall, persist_call};
-use super::record::record_call;
+use super::record::{Retries, record, settle};
 use super::reply::{NewReply, Piece, Reply};
 use super::state::{OpenedTurn, RunningTurn};
 use super::stream::stream;
 use crate::AppState;
 use crate::failure::{Failure, internal};
-use domain::{ModelName, Outcome, Problem, ProblemKind, Quota, Tokens};
+use domain::{ModelName, Outcome, Problem, ProblemKind, Quota, Tokens, Usage, UsageSource};
 use quota::{Budget, Caps, KeyCaps, KeyQuota, Refused, Reservation, Verdict, key_quota_of, quota_of};
 use relay::{Relay, Writer};
 use std::sync::Arc;
@@ -179,7 +180,7 @@ async fn start(
 
 /// Returns what is written of an admitted call.
 fn admitted(call: &CallRequest, prepared: PreparedCall, reservation: Reservation) -> AdmittedCall {
-    let PreparedCall { model, price, fallback, counted, .. } = prepared;
+    let PreparedCall { model, price, fallback, counted, cache_marks, .. } = prepared;
     let (user_id, api_key_id, request_hash) = (call.viewer.user_id, call.key.id, call.hash);
     AdmittedCall {
         owner: CallOwner::Program { user_id, api_key_id, request_hash },
@@ -188,6 +189,7 @@ fn admitted(call: &CallRequest, prepared: PreparedCall, reservation: Reservation
         model,
         price,
         counted,
+        cache_marks,
         messages: Vec::new(),
         api: Some(Arc::clone(&call.request)),
         fallback,
@@ -254,39 +256,74 @@ async fn finish(app: &AppState, call: &CallRequest, mut running: RunningTurn) {
         end_reply(app, call, reply, &answer, &so_far).await;
         drain::read(app, &turn, chunks, &mut answer.receipt).await;
         let usage = close_ended(&turn, &answer);
-        // A problem is logged; the reaper then ends this turn as lost.
-        drop(record_call(app, turn, &answer, usage).await);
-        return;
+        return record_and_settle(app, turn, &answer, usage).await;
     }
     // Dropping the chunks cancels the call.
     drop(chunks);
     let usage = close_ended(&turn, &answer);
     if let Some(problem) = answer.problem() {
         give_up_claim(app, call).await;
-        drop(record_call(app, turn, &answer, usage).await);
-        return reply.fail(problem);
+        return record_and_end(app, turn, &answer, usage, || reply.fail(problem)).await;
     }
     // Stored before the turn ends: a repeated request then finds either a running turn or the answer.
-    let complete = reply.complete(&usage.0);
-    store_answer(app, call, &answer, complete.answer.as_ref()).await;
-    drop(record_call(app, turn, &answer, usage).await);
-    complete.send();
+    let mut complete = reply.complete(&usage.0);
+    let kept = complete.answer.take();
+    let is_stored = store_answer(app, call, &answer, kept.as_ref()).await;
+    record_and_end(app, turn, &answer, usage, || complete.send()).await;
+    if !is_stored {
+        // Postgres was unavailable, and is back if the call is recorded.
+        store_answer(app, call, &answer, kept.as_ref()).await;
+    }
+}
+
+/// Records and settles a call, and then ends its reply with `end`. If Postgres is unavailable, the program doesn't wait for it: the reply ends,
+/// and recording is retried.
+async fn record_and_end(
+    app: &AppState,
+    turn: ActiveTurn,
+    answer: &Answer,
+    usage: (Usage, UsageSource),
+    end: impl FnOnce(),
+) {
+    match record(app, &turn, None, answer, usage, Retries::None).await {
+        Ok(cost) => {
+            settle(app, turn, usage.0, cost).await;
+            end();
+        }
+        Err(_) => {
+            end();
+            record_and_settle(app, turn, answer, usage).await;
+        }
+    }
+}
+
+/// Records and settles a call for which no program waits. Until it is recorded, its hold and its lease are renewed. If that fails for too long, or
+/// this server stops, the reaper ends the call and charges what was reserved: what it has used is only known here.
+async fn record_and_settle(app: &AppState, turn: ActiveTurn, answer: &Answer, usage: (Usage, UsageSource)) {
+    let recorded = tokio::select! {
+        recorded = record(app, &turn, None, answer, usage, Retries::Background) => recorded.ok(),
+        // It has ended: recorded by a statement whose reply was lost, or by the reaper, which also settles it.
+        () = renew_lease(app, turn.turn_id, &turn.reservation, FIRST_BEAT) => None,
+    };
+    if let Some(cost) = recorded {
+        settle(app, turn, usage.0, cost).await;
+    }
 }
 
 /// Ends the reply of a call that was stopped or cut off, while the rest of it is still read.
-async fn end_reply(app: &AppState, call: &CallRequest, reply: Reply, answer: &Answer, usage: &domain::Usage) {
+async fn end_reply(app: &AppState, call: &CallRequest, reply: Reply, answer: &Answer, usage: &Usage) {
     let complete = reply.complete(usage);
     store_answer(app, call, answer, complete.answer.as_ref()).await;
     complete.send();
 }
 
-/// Stores the answer to a request with an `Idempotency-Key`. A call that was stopped has none.
-async fn store_answer(app: &AppState, call: &CallRequest, answer: &Answer, stored: Option<&StoredAnswer>) {
-    let (Some(claim), Some(stored)) = (call.claim(), stored) else { return };
+/// Stores the answer to a request with an `Idempotency-Key`. A call that was stopped has none. Returns false if that failed.
+async fn store_answer(app: &AppState, call: &CallRequest, answer: &Answer, stored: Option<&StoredAnswer>) -> bool {
+    let (Some(claim), Some(stored)) = (call.claim(), stored) else { return true };
     if answer.outcome() == Outcome::Stopped {
-        return give_up_claim(app, call).await;
+        give_up_claim(app, call).await;
+        return true;
     }
-    if let Err(error) = store::api_call::save_answer(&app.db, &claim, stored).await {
-        internal(&error);
-    }
+    let saved = store::api_call::save_answer(&app.db, &claim, stored).await;
+    saved.inspect_err(|error| drop(internal(error))).is_ok()
 }

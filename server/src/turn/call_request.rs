@@ -5,7 +5,9 @@ use super::prompt::{Fallback, fallback_offer, fitted_fallback, max_token_request
 use super::turn_request::max_cost;
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{ApiKey, Model, ModelName, Picos, Plan, PriceList, Problem, ProblemKind, Tokens, TurnId, Usage, Viewer};
+use domain::{
+    ApiKey, CacheMarks, Model, ModelName, Picos, Plan, PriceList, Problem, ProblemKind, Tokens, TurnId, Usage, Viewer,
+};
 use providers::api::{ApiRequest, InvalidRequest};
 use providers::estimate::Estimate;
 use quota::Demand;
@@ -60,8 +62,8 @@ pub(super) struct PreparedCall {
     pub fallback: Option<Fallback>,
     pub counted: Estimate,
     pub demand: Demand,
-    /// Whether the request marks parts of its prompt as ends of a cacheable prefix.
-    marks_cache: bool,
+    /// How the request marks its prompt to be cached.
+    pub cache_marks: CacheMarks,
 }
 
 impl PreparedCall {
@@ -76,18 +78,13 @@ impl PreparedCall {
         let all = self.demand.input + self.demand.output_max;
         let cost = |model: &Model, price: &PriceList, input: u64| {
             let output = all.saturating_sub(input);
-            let cost = max_cost(model, price, input, output);
-            if self.marks_cache { cost.max(cost_of_writes(price, input, output)) } else { cost }
+            let marked =
+                Usage { output: Tokens(output), ..Usage::of_uncounted_prompt(Tokens(input), self.cache_marks) };
+            max_cost(model, price, input, output).max(price.price(&marked).1)
         };
         let own = cost(&self.model, &self.price, self.demand.input);
         self.fallback.as_ref().map_or(own, |other| own.max(cost(&other.model, &other.price, other.estimated.0)))
     }
-}
-
-/// Returns the cost of a call whose whole input is written to the cache with the longer lifetime.
-fn cost_of_writes(price: &PriceList, input: u64, output: u64) -> Picos {
-    let (input, output) = (Tokens(input), Tokens(output));
-    price.price(&Usage { cache_write: input, cache_write_long: input, output, ..Usage::default() }).1
 }
 
 /// Checks that user and key may make the call, and computes its maximum usage, all before it is admitted.
@@ -106,7 +103,7 @@ pub(super) async fn prepare(
     let demand = demand(&viewer.plan, &model, counted, request)?;
     let fallback = fallback(app, call, context, &model, demand).await?;
     check_circuit(app, &model, fallback.as_ref())?;
-    Ok(PreparedCall { model, price, fallback, counted, demand, marks_cache: request.marks_cache() })
+    Ok(PreparedCall { model, price, fallback, counted, demand, cache_marks: request.cache_marks() })
 }
 
 /// Returns a model by its name, if plan and key allow it and it can be called.

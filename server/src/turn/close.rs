@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::state::ActiveTurn;
-use domain::{Model, Thinking, Tokens, Usage, UsageSource};
+use domain::{CacheMarks, Model, Thinking, Tokens, Usage, UsageSource};
 use providers::estimate;
 
 /// What a turn was granted.
@@ -11,6 +11,8 @@ pub(super) struct Grant<'a> {
     pub model: &'a Model,
     /// Estimated input.
     pub estimated: Tokens,
+    /// How the request of a program marks its prompt to be cached.
+    pub cache_marks: CacheMarks,
     /// Maximum output.
     pub max_output: Tokens,
     /// All tokens reserved for the turn.
@@ -24,6 +26,7 @@ impl<'a> Grant<'a> {
         Self {
             model: &turn.model,
             estimated: turn.estimated,
+            cache_marks: turn.cache_marks,
             max_output: turn.max_output,
             reserved: Tokens(turn.reservation.permit.reserved()),
             other_input: turn.other_input,
@@ -59,7 +62,8 @@ pub(super) fn close(grant: Grant<'_>, answer: &Answer, uncounted: Uncounted) -> 
     }
     // Some providers report no input tokens, or zero, before the end.
     if usage.prompt() == Tokens(0) {
-        usage.input = grant.estimated;
+        let prompt = Usage::of_uncounted_prompt(grant.estimated, grant.cache_marks);
+        usage = Usage { output: usage.output, reasoning: usage.reasoning, ..prompt };
     }
     let reasoning = estimate::answer(grant.model, &answer.reasoning, receipt.reasoning_chunks);
     let text = estimate::answer(grant.model, &answer.text, receipt.text_chunks);
@@ -104,7 +108,8 @@ mod tests {
         use UsageSource::{Estimated, Exact};
         let model = model(Thinking::Optional);
         let (max_output, reserved) = (Tokens(400), Tokens(500));
-        let grant = Grant { model: &model, estimated: Tokens(100), max_output, reserved, other_input: Tokens(0) };
+        let (estimated, other_input, cache_marks) = (Tokens(100), Tokens(0), CacheMarks::None);
+        let grant = Grant { model: &model, estimated, cache_marks, max_output, reserved, other_input };
         let text = || Chunk::Text("a".into());
         let end = || Chunk::End(End::Complete);
         for (name, chunks, uncounted, source, input, output) in [
@@ -128,12 +133,30 @@ mod tests {
         }
     }
 
+    /// The provider may bill any part of a marked prompt as a write to its cache. Its own count applies if it has sent one.
+    #[test]
+    fn a_marked_prompt_without_a_count_was_written_to_the_cache() {
+        let model = model(Thinking::None);
+        let (max_output, reserved) = (Tokens(400), Tokens(500));
+        let (estimated, other_input) = (Tokens(100), Tokens(0));
+        for (cache_marks, write, long) in [(CacheMarks::Short, 100, 0), (CacheMarks::Long, 100, 100)] {
+            let grant = Grant { model: &model, estimated, cache_marks, max_output, reserved, other_input };
+            let text = || Chunk::Text("a".into());
+            let (usage, source) = close(grant, &answer(vec![text(), Chunk::End(End::Complete)]), Uncounted::Streamed);
+            assert_eq!((source, usage.input, usage.prompt()), (UsageSource::Estimated, Tokens(0), Tokens(100)));
+            assert_eq!((usage.cache_write, usage.cache_write_long), (Tokens(write), Tokens(long)));
+            let (counted, _) = close(grant, &answer(vec![counts(90, 0, true), text()]), Uncounted::Streamed);
+            assert_eq!((counted.input, counted.cache_write), (Tokens(90), Tokens(0)));
+        }
+    }
+
     #[test]
     fn the_other_call_of_a_hedged_turn_has_its_own_part() {
         let model = model(Thinking::Always);
         let grant = Grant {
             model: &model,
             estimated: Tokens(100),
+            cache_marks: CacheMarks::None,
             max_output: Tokens(300),
             reserved: Tokens(500),
             other_input: Tokens(150),

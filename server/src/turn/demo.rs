@@ -18,8 +18,8 @@ use crate::AppState;
 use crate::failure::{Failure, internal};
 use app::components::duration::wait;
 use domain::{
-    Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking, Tokens, TurnEvent, TurnId,
-    UserId, Viewer, WireFormat, brand,
+    CacheMarks, Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking, Tokens, TurnEvent,
+    TurnId, UserId, Viewer, WireFormat, brand,
 };
 use providers::estimate::Estimate;
 use quota::{Budget, Caps, Demand, Refused, Reservation, Verdict, quota_of};
@@ -116,6 +116,7 @@ async fn start(app: &AppState, subject: &str, text: &str) -> Result<(RunningTurn
         model,
         price,
         counted,
+        cache_marks: CacheMarks::None,
         messages,
         api: None,
         fallback: None,

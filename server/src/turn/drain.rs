@@ -8,7 +8,7 @@ use super::close::{Grant, Uncounted, close};
 use super::lease::{FIRST_BEAT, renew_lease};
 use super::not_opened::NotOpened;
 use super::receipt::Receipt;
-use super::record::record;
+use super::record::{Retries, record};
 use super::state::{ActiveTurn, PendingTurn, with_other_call};
 use super::undo::{Bill, undo};
 use crate::AppState;
@@ -64,7 +64,7 @@ async fn read_withdrawn(app: AppState, pending: PendingTurn, opening: Opening, i
     let answer = Answer { receipt, ending: Some(Ending::Stopped), ..Answer::default() };
     let turn = pending.turn;
     let (usage, source) = close(Grant::of(&turn), &answer, Uncounted::Granted);
-    let Ok(cost) = record(&app, &turn, None, &answer, (usage, source)).await else { return };
+    let Ok(cost) = record(&app, &turn, None, &answer, (usage, source), Retries::Waited).await else { return };
     let ActiveTurn { turn_id, model, other, reservation, .. } = turn;
     let spent = with_other_call(Spent::on(usage.counted(), model.name, cost), other);
     // Otherwise the ended turn is kept, and the reaper settles its hold.

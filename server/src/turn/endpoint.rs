@@ -2,9 +2,10 @@
 
 use super::circuit::{CallPermit, Circuit};
 use super::not_opened::NotOpened;
-use domain::{Provider, UserId};
+use domain::{ModelName, Provider, UserId};
 use futures::StreamExt as _;
 use providers::{ModelRequest, Opened, Provider as Client, ProviderError};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,7 +32,9 @@ pub(super) struct Endpoint {
     slots: Option<Arc<Semaphore>>,
     /// Why the provider rejects every call until the owner acts; `None` once a call works.
     account_problem: Mutex<Option<&'static str>>,
-    /// Notified when the circuit opens, and when our account is rejected.
+    /// The models that the provider doesn't know, until a call of them works.
+    unknown_models: Mutex<BTreeSet<ModelName>>,
+    /// Notified when the circuit opens, when our account is rejected, and when a model is unknown.
     opened: Arc<Notify>,
 }
 
@@ -43,7 +46,15 @@ impl Endpoint {
             Arc::new(Semaphore::new(max))
         });
         let circuit = Circuit::new(Arc::clone(opened));
-        Self { row, client, circuit, slots, account_problem: Mutex::default(), opened: Arc::clone(opened) }
+        Self {
+            row,
+            client,
+            circuit,
+            slots,
+            account_problem: Mutex::default(),
+            unknown_models: Mutex::default(),
+            opened: Arc::clone(opened),
+        }
     }
 
     /// Opens a stream. Retries while the error is temporary, the provider accepted nothing, and the caller still waits.
@@ -74,12 +85,14 @@ impl Endpoint {
                 Ok(opened) => {
                     call_permit.worked();
                     *self.account() = None;
+                    self.unknown().remove(request.model);
                     return Ok(hold_slot(opened, slot));
                 }
                 Err(error) => error,
             };
             drop(slot);
             outstanding.store(error.may_be_billed(), Ordering::Relaxed);
+            self.note_unknown_model(&error, request.model, program);
             self.record_failure(&error, call_permit);
             let pause = pause(&error, tried).filter(|_| !is_abandoned.load(Ordering::Relaxed));
             let Some(pause) = pause else { return Err(NotOpened::Provider(error)) };
@@ -143,6 +156,25 @@ impl Endpoint {
         *self.account()
     }
 
+    /// Returns the models that the provider doesn't know.
+    pub fn unknown_models(&self) -> Vec<ModelName> {
+        self.unknown().iter().cloned().collect()
+    }
+
+    /// Notes that the provider doesn't know a model, about which admins are alerted. A program's call counts by its status alone: the messages of
+    /// others may quote what it has sent.
+    fn note_unknown_model(&self, error: &ProviderError, model: &ModelName, program: Option<UserId>) {
+        let ProviderError::UnknownModel { status } = error else { return };
+        if (program.is_none() || *status == 404) && self.unknown().insert(model.clone()) {
+            tracing::warn!(provider = %self.row.name, %model, "the provider doesn't know the model");
+            self.opened.notify_one();
+        }
+    }
+
+    fn unknown(&self) -> MutexGuard<'_, BTreeSet<ModelName>> {
+        self.unknown_models.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn note_account_problem(&self, error: &ProviderError) {
         let reason = match error {
             ProviderError::OutOfCredit { .. } => "is out of credit",
@@ -202,7 +234,7 @@ fn pause(error: &ProviderError, tried: u32) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::turn::testing::model;
-    use domain::{ModelName, Thinking, Tokens};
+    use domain::{Thinking, Tokens};
     use futures::stream;
     use providers::Timeouts;
     use std::collections::VecDeque;
@@ -312,6 +344,21 @@ mod tests {
         recovered.note_account_problem(&ProviderError::KeyRejected { status: 401 });
         assert!(open(&recovered, false).await.is_ok());
         assert_eq!(recovered.account_problem(), None);
+    }
+
+    /// Admins are alerted of a model that its provider doesn't know until a call of it works. A program's text is no proof.
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_model_is_noted_until_a_call_works() {
+        let (endpoint, _) = endpoint_with(None, [ProviderError::UnknownModel { status: 400 }]);
+        let (model, program) = (ModelName("m".into()), Some(UserId::from(uuid::Uuid::nil())));
+        endpoint.note_unknown_model(&ProviderError::UnknownModel { status: 400 }, &model, program);
+        assert!(endpoint.unknown_models().is_empty());
+        endpoint.note_unknown_model(&ProviderError::UnknownModel { status: 404 }, &model, program);
+        assert_eq!(endpoint.unknown_models(), [model.clone()]);
+        assert!(open(&endpoint, false).await.is_err());
+        assert_eq!(endpoint.unknown_models(), [model]);
+        assert!(open(&endpoint, false).await.is_ok());
+        assert!(endpoint.unknown_models().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use super::answer::Answer;
 use super::close::{Grant, Uncounted, close, close_ended};
 use super::drain;
 use super::html::render_answer;
-use super::record::{SettledTurn, record, settle};
+use super::record::{Retries, SettledTurn, record, settle};
 use super::state::{ActiveTurn, RunningTurn};
 use super::stream::stream;
 use super::title;
@@ -39,7 +39,7 @@ async fn finish(app: &AppState, turn: ActiveTurn, answer: &Answer, mut log: Writ
     // Close.
     let (usage, source) = close_ended(&turn, answer);
     // Record: Postgres is the source of truth.
-    let recorded = record(app, &turn, Some(turn.conversation_id), answer, (usage, source)).await;
+    let recorded = record(app, &turn, Some(turn.conversation_id), answer, (usage, source), Retries::Waited).await;
     crate::fault::point("recorded-unsettled");
     let last = match (recorded, answer.problem()) {
         (Ok(cost), problem) => {
@@ -73,7 +73,7 @@ async fn finish_and_drain(app: &AppState, turn: ActiveTurn, mut answer: Answer, 
     let (usage, source) = close_ended(&turn, &answer);
     let conversation_id = (!is_written).then_some(turn.conversation_id);
     // A problem is logged; the reaper then ends this turn as lost, with the text that was streamed.
-    if let Ok(cost) = record(app, &turn, conversation_id, &answer, (usage, source)).await {
+    if let Ok(cost) = record(app, &turn, conversation_id, &answer, (usage, source), Retries::Waited).await {
         settle(app, turn, usage, cost).await;
     }
 }

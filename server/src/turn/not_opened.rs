@@ -1,7 +1,7 @@
 //! Why a call was not opened: whether its fallback is called, what it may cost, and what the user is shown.
 
 use crate::failure::internal;
-use domain::{Model, Problem, Tokens};
+use domain::{Model, Problem, ProblemKind, Tokens};
 use providers::ProviderError;
 
 /// The reason a call was not opened.
@@ -32,6 +32,12 @@ impl NotOpened {
         }
     }
 
+    /// Returns whether a fallback model may be called for a program. A program that names a model which its provider doesn't know is told so, as
+    /// by the provider itself.
+    pub fn wants_fallback_of_program(&self) -> bool {
+        self.wants_fallback() && !matches!(self, Self::Provider(ProviderError::UnknownModel { .. }))
+    }
+
     /// Returns whether the provider was called at all.
     pub fn was_called(&self) -> bool {
         matches!(self, Self::Provider(_))
@@ -42,9 +48,14 @@ impl NotOpened {
         self.was_called() && !matches!(self, Self::Provider(ProviderError::TooLong { .. }))
     }
 
-    /// Returns whether the provider failed a program's call. Neither is a request that it finds invalid.
+    /// Returns whether the provider failed a program's call. Neither is a request that it finds invalid, whatever its message quotes.
     pub fn is_failure_of_program(&self) -> bool {
-        let is_invalid = matches!(self, Self::Provider(ProviderError::Refused { status: 400 | 422, .. }));
+        let is_invalid = matches!(
+            self,
+            Self::Provider(
+                ProviderError::Refused { status: 400 | 422, .. } | ProviderError::UnknownModel { status: 400 | 422 }
+            )
+        );
         self.is_failure() && !is_invalid
     }
 
@@ -79,8 +90,15 @@ impl NotOpened {
         Problem { incident: internal(error).incident, ..problem }
     }
 
-    /// Returns the problem shown to a program, which can change a request that its provider finds invalid.
+    /// Returns the problem shown to a program, which can change a request that its provider finds invalid, and choose another model.
     pub fn problem_of_program(&self, model: &Model, estimated: Tokens) -> Problem {
+        if let Self::Provider(ProviderError::UnknownModel { .. }) = self {
+            let message = format!(
+                "The provider of `{}` doesn't know this model at present. Choose another one: `GET /v1/models` lists them.",
+                model.name
+            );
+            return Problem { field: Some("model".to_owned()), ..Problem::new(ProblemKind::NotFound, message) };
+        }
         let Self::Provider(ProviderError::Refused { status: 400 | 422, kind }) = self else {
             return self.problem(model, estimated);
         };
@@ -151,6 +169,12 @@ mod tests {
         assert!(!error(400).is_failure_of_program() && error(403).is_failure_of_program() && error(400).is_failure());
         assert!(invalid.status() == 422 && invalid.message.contains("(invalid_request_error)"), "{invalid:?}");
         assert_eq!(refused(403).status(), 502);
+        let unknown = |status| NotOpened::Provider(ProviderError::UnknownModel { status });
+        let problem = unknown(404).problem_of_program(&model, estimated);
+        assert_eq!((problem.status(), problem.field.as_deref()), (404, Some("model")));
+        assert!(unknown(404).wants_fallback() && !unknown(404).wants_fallback_of_program());
+        assert!(unknown(404).is_failure_of_program() && !unknown(400).is_failure_of_program());
+        assert!(NotOpened::Full { retry_after_ms: 1 }.wants_fallback_of_program());
     }
 
     /// Field note 59: a prompt that is too long is 413 with the numbers that are known.

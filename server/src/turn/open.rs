@@ -3,6 +3,7 @@
 use super::attempt::{Failed, Interruption, attempt};
 use super::drain;
 use super::hedge;
+use super::not_opened::NotOpened;
 use super::state::{OpenedTurn, PendingTurn};
 use super::undo::{Bill, undo};
 use crate::AppState;
@@ -22,7 +23,7 @@ pub(super) async fn open(app: &AppState, mut pending: PendingTurn, log: &Writer)
     };
     let failed = match opening {
         Ok((sent, chunks)) => return Ok(OpenedTurn { turn: pending.turn, sent, chunks }),
-        Err(Failed::Provider(error)) if error.wants_fallback() => {
+        Err(Failed::Provider(error)) if wants_fallback(&pending, &error) => {
             if fall_back(app, &mut pending, error.was_called()).await {
                 tracing::warn!(?error, model = %pending.turn.model.name, "fallback model is called");
                 metrics::counter!("quotient_fallbacks_total").increment(1);
@@ -38,6 +39,14 @@ pub(super) async fn open(app: &AppState, mut pending: PendingTurn, log: &Writer)
         Err(failed) => failed,
     };
     Err(give_up(app, pending, failed).await.into())
+}
+
+/// Returns whether the fallback may be called in place of a call that failed.
+fn wants_fallback(pending: &PendingTurn, error: &NotOpened) -> bool {
+    match pending.api {
+        Some(_) => error.wants_fallback_of_program(),
+        None => error.wants_fallback(),
+    }
 }
 
 /// Undoes a turn whose response never began, and returns the problem shown to the user.

@@ -9,7 +9,7 @@ use super::turn_request::TurnRequest;
 use super::undo::{Bill, release, undo};
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{ConversationId, Model, PriceList, Problem, PromptMessage, Tokens, TurnId, Viewer};
+use domain::{CacheMarks, ConversationId, Model, PriceList, Problem, PromptMessage, Tokens, TurnId, Viewer};
 use providers::api::ApiRequest;
 use providers::estimate::Estimate;
 use quota::Reservation;
@@ -54,6 +54,7 @@ pub(super) async fn persist(
             other: None,
             other_input: hedge_after.and(fallback.as_ref()).map(|fallback| fallback.estimated).unwrap_or_default(),
             estimated: counted.estimated,
+            cache_marks: CacheMarks::None,
             max_output: Tokens(reservation.permit.output()),
             reservation,
         },
@@ -76,6 +77,8 @@ pub(super) struct AdmittedCall {
     pub model: Model,
     pub price: PriceList,
     pub counted: Estimate,
+    /// Which parts of the prompt the provider is to keep in its cache.
+    pub cache_marks: CacheMarks,
     /// The prompt; empty if the call sends the request of a program.
     pub messages: Vec<PromptMessage>,
     /// The request of a program, if this is a call by API.
@@ -86,7 +89,19 @@ pub(super) struct AdmittedCall {
 
 /// Writes the pending ledger row of a call, and confirms the hold.
 pub(super) async fn persist_call(app: &AppState, call: AdmittedCall) -> Result<PendingTurn, Failure> {
-    let AdmittedCall { owner, viewer, turn_id, model, price, counted, messages, api, fallback, reservation } = call;
+    let AdmittedCall {
+        owner,
+        viewer,
+        turn_id,
+        model,
+        price,
+        counted,
+        cache_marks,
+        messages,
+        api,
+        fallback,
+        reservation,
+    } = call;
     let now = admitted_at(&reservation);
     let new = NewCall {
         turn_id,
@@ -97,6 +112,7 @@ pub(super) async fn persist_call(app: &AppState, call: AdmittedCall) -> Result<P
         counted: counted.counted,
         estimated: counted.estimated,
         reserved: Tokens(reservation.permit.reserved()),
+        cache_marks,
         now,
     };
     let call = match store::turn::write_call_pending(&app.db, &new).await {
@@ -127,6 +143,7 @@ pub(super) async fn persist_call(app: &AppState, call: AdmittedCall) -> Result<P
             other: None,
             other_input: Tokens(0),
             estimated: counted.estimated,
+            cache_marks,
             max_output: Tokens(reservation.permit.output()),
             reservation,
         },

@@ -28,7 +28,7 @@ pub struct Providers {
     timeouts: Timeouts,
     /// Whether a provider with a key has been seen.
     has_key: AtomicBool,
-    /// Notified when any circuit opens or any account is rejected.
+    /// Notified when any circuit opens, any account is rejected or any model is unknown.
     opened: Arc<Notify>,
 }
 
@@ -200,7 +200,8 @@ impl Providers {
         self.known(&model.provider.name).is_some_and(|endpoint| endpoint.account_problem().is_some())
     }
 
-    /// Waits until a circuit breaker opens or an account is rejected. Supports a single waiter; a notification without a waiter is kept.
+    /// Waits until a circuit breaker opens, an account is rejected or a model is unknown. Supports a single waiter; a notification without a
+    /// waiter is kept.
     pub(crate) async fn circuit_opened(&self) {
         self.opened.notified().await;
     }
@@ -220,6 +221,16 @@ impl Providers {
         let endpoints = self.endpoints();
         let problem = |endpoint: &Arc<Endpoint>| Some((endpoint.row.label.clone(), endpoint.account_problem()?));
         endpoints.values().filter_map(problem).collect()
+    }
+
+    /// Returns the models that their providers don't know, with the provider's label. An entry lasts until a call of this server works.
+    pub fn unknown_models(&self) -> Vec<(String, ModelName)> {
+        let endpoints = self.endpoints();
+        let of_endpoint = |endpoint: &Arc<Endpoint>| {
+            let label = endpoint.row.label.clone();
+            endpoint.unknown_models().into_iter().map(move |model| (label.clone(), model))
+        };
+        endpoints.values().flat_map(of_endpoint).collect()
     }
 
     fn endpoints(&self) -> MutexGuard<'_, BTreeMap<ProviderName, Arc<Endpoint>>> {

@@ -11,8 +11,30 @@ use quota::Spent;
 use std::time::Duration;
 use store::turn::Record;
 
-/// Maximum number of attempts to record a turn in Postgres. After that the reaper ends it.
-const RECORD_TRIES: u32 = 6;
+/// Longest pause between two attempts to record a turn.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// How long recording a turn is retried while Postgres is unavailable. After that the reaper ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retries {
+    /// Not at all.
+    None,
+    /// As long as a user waits for the end of a response: 8 seconds.
+    Waited,
+    /// 10 minutes: nobody waits, and no other server knows what was used.
+    Background,
+}
+
+impl Retries {
+    /// Returns the maximum number of attempts.
+    fn attempts(self) -> u32 {
+        match self {
+            Self::None => 1,
+            Self::Waited => 6,
+            Self::Background => 150,
+        }
+    }
+}
 
 /// Records the end of a turn and returns its cost. Without a conversation no message is stored. If another server considered this turn dead
 /// and ended it with an estimate, the exact usage is added as a correction.
@@ -25,6 +47,7 @@ pub(super) async fn record(
     conversation_id: Option<ConversationId>,
     answer: &Answer,
     (usage, source): (Usage, UsageSource),
+    retries: Retries,
 ) -> Result<Picos, Problem> {
     let (price_id, cost) = turn.price.price(&usage);
     // Without a conversation there is no message to render.
@@ -52,7 +75,7 @@ pub(super) async fn record(
         other_failed: turn.other.as_ref().is_some_and(|other| other.has_failed),
         now: AppState::now(),
     };
-    if !write(app, &end).await? {
+    if !write(app, &end, retries).await? {
         if source == UsageSource::Exact {
             correct(app, turn, &end).await;
         }
@@ -63,18 +86,22 @@ pub(super) async fn record(
 }
 
 /// Writes a turn's end, retrying while Postgres is unavailable. Returns false if its ledger row was already final.
-async fn write(app: &AppState, end: &Record<'_>) -> Result<bool, Problem> {
-    let mut problem = Problem::overloaded();
-    for tried in 0..RECORD_TRIES {
+async fn write(app: &AppState, end: &Record<'_>, retries: Retries) -> Result<bool, Problem> {
+    let (mut problem, mut pause) = (Problem::overloaded(), Duration::from_millis(250));
+    for tried in 1..=retries.attempts() {
         match store::turn::record(&app.db, end).await {
             Ok(is_recorded) => return Ok(is_recorded),
             Err(error) => problem = internal(&error),
         }
+        if tried == retries.attempts() {
+            break;
+        }
         // During shutdown there is no time to wait; another server's reaper ends the turn.
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(250 << tried)) => {}
+            () = tokio::time::sleep(pause) => {}
             () = app.cancel_turns.cancelled() => break,
         }
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
     Err(Problem::not_recorded(problem.incident))
 }
@@ -104,7 +131,7 @@ pub(super) async fn record_call(
     answer: &Answer,
     (usage, source): (Usage, UsageSource),
 ) -> Result<(), Problem> {
-    let cost = record(app, &turn, None, answer, (usage, source)).await?;
+    let cost = record(app, &turn, None, answer, (usage, source), Retries::Waited).await?;
     settle(app, turn, usage, cost).await;
     Ok(())
 }

@@ -12,7 +12,9 @@ use super::stream::stream;
 use super::turn_request::max_cost;
 use crate::AppState;
 use crate::failure::{Failure, internal};
-use domain::{ConversationId, Model, Outcome, PriceList, PromptMessage, Tokens, TurnId, Viewer, WireFormat};
+use domain::{
+    CacheMarks, ConversationId, Model, Outcome, PriceList, PromptMessage, Tokens, TurnId, Viewer, WireFormat,
+};
 use providers::estimate::Estimate;
 use quota::{Demand, Refused, Verdict};
 use relay::{Relay, Writer};
@@ -82,6 +84,7 @@ pub(super) async fn run(app: &AppState, context: &TurnContext, call: SideCall<'_
         model,
         price,
         counted,
+        cache_marks: CacheMarks::None,
         messages,
         api: None,
         fallback: None,

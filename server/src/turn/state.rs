@@ -2,7 +2,7 @@
 
 use super::prompt::{Fallback, Prompt};
 use super::reply::Reply;
-use domain::{ConversationId, Model, ModelName, Picos, PriceList, Tokens, TurnId, Usage, Viewer};
+use domain::{CacheMarks, ConversationId, Model, ModelName, Picos, PriceList, Tokens, TurnId, Usage, Viewer};
 use providers::Chunks;
 use providers::api::ApiRequest;
 use quota::{Reservation, Spent};
@@ -30,6 +30,8 @@ pub(crate) struct ActiveTurn {
     pub other_input: Tokens,
     /// Estimated input.
     pub estimated: Tokens,
+    /// How the request of a program marks its prompt to be cached.
+    pub cache_marks: CacheMarks,
     /// Maximum output.
     pub max_output: Tokens,
     pub reservation: Reservation,

@@ -21,7 +21,7 @@ pub(super) async fn undo(app: &AppState, pending: PendingTurn, bill: Bill, provi
     let PendingTurn { turn, started_conversation, .. } = pending;
     let usage = match bill {
         Bill::Nothing | Bill::Request => None,
-        Bill::Input => Some(Usage { input: turn.estimated, ..Usage::default() }),
+        Bill::Input => Some(Usage::of_uncounted_prompt(turn.estimated, turn.cache_marks)),
     };
     let cost = usage.map(|usage| turn.price.price(&usage).1).unwrap_or_default();
     let undone = store::turn::UndoneTurn {

@@ -3,8 +3,8 @@
 use super::{PageState, Refusal, quota};
 use domain::{ModelName, Picos, UsageSum, Viewer};
 use std::collections::BTreeMap;
-use store::api_key::{CallerUsage, UsageOf};
 use store::rollup::Sums;
+use store::usage::UsageOf;
 
 /// Number of recent turns that are listed.
 const TURNS: i64 = 12;
@@ -33,17 +33,13 @@ pub(crate) async fn usage_of(
     let (zone, now) = (store::usage::known_zone(db, &user.time_zone).await.map_err(fail)?, (state.now)());
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
-    let rows = store::usage::by_day_and_model(db, user.user_id, zone, first).await.map_err(fail)?;
-    // Summed from single calls. If these are too many to be summed in time, the page has all but this table.
-    let callers = store::api_key::usage_by_caller(db, user.user_id, zone, first).await.unwrap_or_else(|error| {
-        drop(fail(error));
-        Vec::new()
-    });
+    let rows = store::usage::by_day(db, user.user_id, zone, first).await.map_err(fail)?;
     let refills = store::usage::refill_schedule(db, &user.subject, zone, now).await.map_err(fail)?;
     let recent_turns = store::usage::last_turns(db, user.user_id, zone, TURNS).await.map_err(fail)?;
     // Sums are exact ledger values and are converted for display only at the end, so that a correction recorded on another day counts in
     // full.
     let (mut total, mut by_model) = (Sums::default(), BTreeMap::<String, Sums>::new());
+    let mut by_caller = BTreeMap::<UsageOf, Sums>::new();
     let every_day = std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= today));
     let mut by_day: BTreeMap<time::Date, Sums> = every_day.map(|day| (day, Sums::default())).collect();
     for mut row in rows {
@@ -53,10 +49,14 @@ pub(crate) async fn usage_of(
         total += &row.sums;
         *by_day.entry(row.day).or_default() += &row.sums;
         *by_model.entry(row.model.0).or_default() += &row.sums;
+        *by_caller.entry(row.of).or_default() += &row.sums;
     }
     let mut models: Vec<(ModelName, UsageSum)> =
         by_model.into_iter().map(|(model, sums)| (ModelName(model), UsageSum::from(&sums))).collect();
     models.sort_by_key(|(_, sum)| std::cmp::Reverse((sum.cost, sum.tokens())));
+    let mut callers: Vec<(String, UsageSum)> =
+        by_caller.into_iter().map(|(of, sums)| (label_of(of), UsageSum::from(&sums))).collect();
+    callers.sort_by_key(|(_, sum)| std::cmp::Reverse((sum.cost, sum.tokens())));
     let turn = |turn: store::usage::LastTurn| crate::view::usage::Turn {
         at: turn.at,
         conversation: turn.conversation.filter(|_| shows_conversations),
@@ -68,7 +68,7 @@ pub(crate) async fn usage_of(
     Ok(UsageView {
         days: by_day.into_iter().map(|(day, sums)| (day, UsageSum::from(&sums))).collect(),
         models,
-        callers: callers.into_iter().map(|caller| caller_sum(caller, shows_cost)).collect(),
+        callers,
         total: UsageSum::from(&total),
         quota: quota(state, user).await.ok(),
         refills,
@@ -79,14 +79,10 @@ pub(crate) async fn usage_of(
     })
 }
 
-/// Names what usage was made with. Its cost is zero if costs aren't shown.
-fn caller_sum(mut caller: CallerUsage, shows_cost: bool) -> (String, UsageSum) {
-    if !shows_cost {
-        caller.sums.cost = 0;
-    }
-    let label = match caller.of {
+/// Names what usage was made with.
+fn label_of(of: UsageOf) -> String {
+    match of {
         UsageOf::Chat => "Chat".to_owned(),
         UsageOf::Key { name, .. } => name.unwrap_or_else(|| "Deleted key".to_owned()),
-    };
-    (label, UsageSum::from(&caller.sums))
+    }
 }

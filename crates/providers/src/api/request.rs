@@ -7,7 +7,7 @@ use super::error::InvalidRequest;
 use super::format::ApiFormat;
 use super::parse;
 use crate::estimate::Estimate;
-use domain::{Model, ModelName, Thinking, Tokens, WireFormat};
+use domain::{CacheMarks, Model, ModelName, Thinking, Tokens, WireFormat};
 use serde_json::Value;
 use std::sync::OnceLock;
 
@@ -103,20 +103,28 @@ impl ApiRequest {
         self.bytes
     }
 
-    /// Whether the request marks prefixes to be cached, so that a provider may bill its prompt at the price of cache writes.
+    /// Returns how the request marks prefixes to be cached. A provider may bill a marked prompt at the price of cache writes.
     #[must_use]
-    pub fn marks_cache(&self) -> bool {
-        fn is_marked(value: &Value) -> bool {
+    pub fn cache_marks(&self) -> CacheMarks {
+        fn mark(control: &Value) -> CacheMarks {
+            match (control.is_object(), control.get("ttl")) {
+                (false, _) => CacheMarks::None,
+                (true, Some(ttl)) if *ttl != "5m" => CacheMarks::Long,
+                (true, _) => CacheMarks::Short,
+            }
+        }
+        fn marks(value: &Value) -> CacheMarks {
             match value {
                 Value::Object(fields) => {
-                    fields.get("cache_control").is_some_and(Value::is_object) || fields.values().any(is_marked)
+                    let own = fields.get("cache_control").map_or(CacheMarks::None, mark);
+                    fields.values().map(marks).fold(own, Ord::max)
                 }
-                Value::Array(items) => items.iter().any(is_marked),
-                _ => false,
+                Value::Array(items) => items.iter().map(marks).fold(CacheMarks::None, Ord::max),
+                _ => CacheMarks::None,
             }
         }
         // Servers that pass chat completions on to Anthropic's models take the same marks.
-        is_marked(&self.json)
+        marks(&self.json)
     }
 
     /// Estimates the prompt's tokens for a model: an upper bound of text, tools, schemas, images and framing. Texts are counted once per

@@ -94,6 +94,27 @@ pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<V
     load_viewer(db, ViewerKey::User(user_id)).await
 }
 
+/// Converts a row of the view `viewer` to a [`Viewer`], with when the user proved their identity and whether with two factors.
+macro_rules! viewer_from_row {
+    ($row:ident, $authenticated_at:expr, $is_two_factor:expr) => {
+        domain::Viewer {
+            user_id: $row.user_id.into(),
+            email: $row.email,
+            name: $row.name,
+            is_admin: $row.is_admin,
+            is_paused: $row.is_paused,
+            time_zone: $row.time_zone,
+            subject: $row.subject,
+            grace_until: $row.grace_until,
+            is_verified: $row.is_verified,
+            authenticated_at: $authenticated_at,
+            is_two_factor: $is_two_factor,
+            plan: crate::plan::from_row!($row),
+        }
+    };
+}
+pub(crate) use viewer_from_row;
+
 /// The key by which a viewer is loaded.
 pub(crate) enum ViewerKey<'a> {
     /// Their id.
@@ -137,20 +158,7 @@ pub(crate) async fn load_viewer(db: impl PgExecutor<'_>, key: ViewerKey<'_>) -> 
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Viewer {
-        user_id: row.user_id.into(),
-        email: row.email,
-        name: row.name,
-        is_admin: row.is_admin,
-        is_paused: row.is_paused,
-        time_zone: row.time_zone,
-        subject: row.subject,
-        grace_until: row.grace_until,
-        is_verified: row.is_verified,
-        authenticated_at: row.authenticated_at,
-        is_two_factor: row.is_two_factor,
-        plan: crate::plan::from_row!(row),
-    }))
+    Ok(row.map(|row| viewer_from_row!(row, row.authenticated_at, row.is_two_factor)))
 }
 
 /// Sets a user's time zone. Returns false if Postgres doesn't have the time zone or the user doesn't exist.

@@ -30,20 +30,7 @@ pub async fn authenticate(db: impl PgExecutor<'_>, secret_hash: &[u8; 32]) -> Re
     .fetch_optional(db)
     .await?;
     Ok(row.map(|row| {
-        let viewer = Viewer {
-            user_id: row.user_id.into(),
-            email: row.email,
-            name: row.name,
-            is_admin: row.is_admin,
-            is_paused: row.is_paused,
-            time_zone: row.time_zone,
-            subject: row.subject,
-            grace_until: row.grace_until,
-            is_verified: row.is_verified,
-            authenticated_at: None,
-            is_two_factor: false,
-            plan: crate::plan::from_row!(row),
-        };
+        let viewer = crate::account::viewer_from_row!(row, None, false);
         let max_keys = row.max_keys;
         (from_row!(row), viewer, max_keys)
     }))

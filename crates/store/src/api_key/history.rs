@@ -1,28 +1,14 @@
-//! The ledger by key: what a key's meter is rebuilt from, and usage split by chat and key.
+//! The ledger by key: what a key's meter is rebuilt from, and what each key has used. `usage_key` has the sums of whole half hours.
 
 use crate::Result;
-use crate::rollup::Sums;
+use crate::usage::PastUsage;
 use domain::{ApiKeyId, Picos, Tokens, UserId};
 use sqlx::PgExecutor;
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Usage from which a key's meter is rebuilt.
-pub struct KeyPast {
-    /// Key: the id of a turn, or the start of a quarter of an hour.
-    pub call: String,
-    /// When the turn was admitted, or the first one of the quarter of an hour.
-    pub at: OffsetDateTime,
-    /// Tokens used, or reserved while the turn runs.
-    pub tokens: Tokens,
-    /// The cost, or the maximum cost of a running turn.
-    pub cost: Picos,
-    /// Whether the turn is still running.
-    pub pending: bool,
-}
-
-/// Lists a key's usage since an instant: one entry per turn for running turns and those since `recent`, one per quarter of an hour before.
-/// Turns whose provider was never called are left out.
+/// Lists a key's usage since an instant: one entry per turn for running turns and those since the half hour of `recent`, one per half hour
+/// before. Turns whose provider was never called are left out.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -31,28 +17,24 @@ pub async fn history(
     id: ApiKeyId,
     since: OffsetDateTime,
     recent: OffsetDateTime,
-) -> Result<Vec<KeyPast>> {
+) -> Result<Vec<PastUsage>> {
     let rows = sqlx::query!(
-        r#"select case when u.status = 'pending' or u.created_at >= $3 then u.turn_id::text
-                       else to_char(date_bin('15 minutes', u.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
-                  min(u.created_at) as "at!", bool_or(u.status = 'pending') as "pending!",
-                  greatest(sum(case when u.status = 'pending' then 0
-                      else u.input_tokens + u.cache_read_tokens + u.cache_write_tokens + u.output_tokens end)
-                    -- two calls of a hedged turn share its reservation
-                    + coalesce(max(u.reserved_tokens) filter (where u.status = 'pending'), 0), 0)::bigint as "tokens!",
-                  sum(case when u.status = 'pending'
-                      then (u.estimated_tokens::numeric
-                              -- A prompt that is long enough to be cached may be billed as a write to the cache.
-                              * case when m.min_cacheable <= u.estimated_tokens
-                                  then greatest(p.input_micros_per_million, p.cache_write_micros_per_million)
-                                  else p.input_micros_per_million end
-                            + (u.reserved_tokens - u.estimated_tokens)::numeric * p.output_micros_per_million)
-                           / 1000000000000
-                      else u.cost_usd end) as "cost!"
-           from ai_usage u join model_price p using (model_price_id) left join model m on m.model = u.model
-           where u.api_key_id = $1 and u.created_at >= $2
-           group by 1, case when u.status = 'pending' or u.created_at >= $3 then u.created_at end
-           having not bool_and(u.status = 'failed' and not u.provider_failed and u.usage_source = 'exact')"#,
+        r#"select r.slot::text as "call!", r.slot as "at!", greatest(r.tokens, 0) as "tokens!", r.cost_picos as "cost!", false as "pending!"
+           from usage_key r
+           where r.api_key_id = $1 and r.slot >= key_slot($2::timestamptz) and r.slot < key_slot($3::timestamptz)
+           union all
+           -- Two calls of one turn share its reservation.
+           select c.turn_id::text, c.created_at, greatest(sum(c.used_tokens) + coalesce(max(c.reserved_tokens), 0), 0)::bigint,
+                  (sum(c.cost_usd) * 1000000000000)::bigint, bool_or(c.is_pending)
+           from metered_call c
+           where c.api_key_id = $1 and c.created_at >= key_slot($3::timestamptz)
+           group by c.turn_id, c.created_at having not bool_and(c.is_uncalled)
+           union all
+           -- A pending call belongs to a running turn, of which there are few.
+           select c.turn_id::text, c.created_at, c.reserved_tokens, (c.cost_usd * 1000000000000)::bigint, true
+           from turn t join metered_call c on c.turn_id = t.turn_id and c.created_at = t.created_at
+           where t.ended_at is null and c.api_key_id = $1 and c.is_pending
+             and c.created_at >= $2::timestamptz and c.created_at < key_slot($3::timestamptz)"#,
         Uuid::from(id),
         since,
         recent,
@@ -61,82 +43,18 @@ pub async fn history(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| KeyPast {
+        .map(|row| PastUsage {
             call: row.call,
             at: row.at,
             tokens: Tokens::from_db(row.tokens),
-            cost: Picos::from_usd(row.cost.round_dp(12)).unwrap_or_default(),
+            cost: Picos(row.cost),
             pending: row.pending,
         })
         .collect())
 }
 
-/// What usage was made with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UsageOf {
-    /// The chat, with the titles and summaries of its conversations.
-    Chat,
-    /// A key with this name; `None` if the key's row was removed.
-    Key {
-        /// The key.
-        id: ApiKeyId,
-        /// Its name.
-        name: Option<String>,
-    },
-}
-
-/// A user's usage by what it was made with.
-pub struct CallerUsage {
-    /// The chat, or a key.
-    pub of: UsageOf,
-    /// Usage. Negative if it consists of corrections of earlier usage.
-    pub sums: Sums,
-}
-
-/// Returns a user's usage by chat and key from a day on, most expensive first. Days begin at midnight in `zone`.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn usage_by_caller(
-    db: impl PgExecutor<'_>,
-    owner: UserId,
-    zone: &str,
-    first: Date,
-) -> Result<Vec<CallerUsage>> {
-    let rows = sqlx::query!(
-        r#"select u.api_key_id, k.name as "name?",
-                  count(*) filter (where u.call_no = 1 and u.corrects is null) as "requests!",
-                  sum(u.input_tokens)::bigint as "input!", sum(u.cache_read_tokens + u.cache_write_tokens)::bigint as "cached!",
-                  sum(u.output_tokens)::bigint as "output!", sum(u.estimated_tokens)::bigint as "estimated!", sum(u.cost_usd) as "cost!"
-           from ai_usage u left join api_key k on k.api_key_id = u.api_key_id and k.user_id = $1
-           where u.user_id = $1 and u.status <> 'pending' and u.created_at >= $3::date::timestamp at time zone $2
-           group by u.api_key_id, k.name order by sum(u.cost_usd) desc, sum(u.input_tokens + u.output_tokens) desc"#,
-        Uuid::from(owner),
-        zone,
-        first,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| CallerUsage {
-            of: match row.api_key_id {
-                None => UsageOf::Chat,
-                Some(id) => UsageOf::Key { id: id.into(), name: row.name },
-            },
-            sums: Sums {
-                requests: row.requests,
-                input: row.input,
-                cached: row.cached,
-                output: row.output,
-                estimated: row.estimated,
-                cost: Picos::from_usd(row.cost).unwrap_or_default().0,
-            },
-        })
-        .collect())
-}
-
-/// Returns the requests, tokens and cost of each of a user's keys since an instant. Keys without usage are left out.
+/// Returns the requests, tokens and cost of each of a user's keys since an instant of the last 62 days, exact to the call. Keys without usage are
+/// left out.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -146,20 +64,30 @@ pub async fn usage_of_keys(
     since: OffsetDateTime,
 ) -> Result<Vec<(ApiKeyId, u64, Tokens, Picos)>> {
     let rows = sqlx::query!(
-        r#"select u.api_key_id as "id!", count(*) filter (where u.call_no = 1 and u.corrects is null) as "requests!",
-                  sum(u.input_tokens + u.cache_read_tokens + u.cache_write_tokens + u.output_tokens)::bigint as "tokens!",
-                  sum(u.cost_usd) as "cost!"
-           from ai_usage u join api_key k using (api_key_id)
-           where k.user_id = $1 and u.status <> 'pending' and u.created_at >= $2 group by u.api_key_id"#,
+        r#"with used as (
+             -- The half hours that begin at the instant or later, and the calls between the instant and the first of these.
+             select r.api_key_id, r.requests, r.tokens, r.cost_picos
+             from api_key k join usage_key r using (api_key_id)
+             where k.user_id = $1 and r.slot >= key_slot($2::timestamptz + interval '30 minutes' - interval '1 microsecond')
+             union all
+             select u.api_key_id, (u.call_no = 1 and u.corrects is null)::int,
+                    u.input_tokens + u.cache_read_tokens + u.cache_write_tokens + u.output_tokens, (u.cost_usd * 1000000000000)::bigint
+             from api_key k join ai_usage u using (api_key_id)
+             where k.user_id = $1 and u.status <> 'pending' and u.created_at >= $2::timestamptz
+               and u.created_at < key_slot($2::timestamptz + interval '30 minutes' - interval '1 microsecond')
+           )
+           select api_key_id as "id!", sum(requests)::bigint as "requests!", sum(tokens)::bigint as "tokens!",
+                  sum(cost_picos)::bigint as "cost!"
+           from used group by api_key_id"#,
         Uuid::from(owner),
         since,
     )
     .fetch_all(db)
     .await?;
-    let cost = |usd| Picos::from_usd(usd).unwrap_or_default();
+    let number = |n: i64| n.max(0).cast_unsigned();
     Ok(rows
         .into_iter()
-        .map(|row| (row.id.into(), row.requests.unsigned_abs(), Tokens::from_db(row.tokens), cost(row.cost)))
+        .map(|row| (row.id.into(), number(row.requests), Tokens::from_db(row.tokens), Picos(row.cost)))
         .collect())
 }
 
@@ -175,4 +103,16 @@ pub async fn list_idle(db: impl PgExecutor<'_>, since: OffsetDateTime, now: Offs
         now - time::Duration::minutes(2),
     );
     Ok(found.fetch_all(db).await?.into_iter().map(Into::into).collect())
+}
+
+/// How long the sums by key are kept: longer than any window of a key and any period of its page.
+const SUMS: time::Duration = time::Duration::days(62);
+
+/// Removes the sums by key that no window and no page reads any more.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn sweep_sums(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
+    sqlx::query!("delete from usage_key where slot < $1", now - SUMS).execute(db).await?;
+    Ok(())
 }

@@ -171,7 +171,7 @@ async fn refresh_period(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime
 pub async fn rebuild(db: &Db) -> Result<()> {
     let mut tx = crate::begin(db).await?;
     lock(&mut tx).await?;
-    sqlx::query!("lock table ai_usage, usage_hour, usage_day, usage_delta in share row exclusive mode")
+    sqlx::query!("lock table ai_usage, usage_hour, usage_day, usage_key, usage_delta in share row exclusive mode")
         .execute(&mut tx)
         .await?;
     fold(&mut tx).await?;
@@ -179,6 +179,7 @@ pub async fn rebuild(db: &Db) -> Result<()> {
     rebuild_sums(&mut tx, kept).await?;
     rebuild_totals(&mut tx, kept).await?;
     rebuild_savings(&mut tx, kept).await?;
+    rebuild_key_sums(&mut tx).await?;
     tx.commit().await
 }
 
@@ -265,6 +266,22 @@ async fn rebuild_savings(tx: &mut Tx, kept: OffsetDateTime) -> Result<()> {
          where u.status <> 'pending' and u.created_at >= $1 and (u.cache_read_tokens <> 0 or u.cache_write_tokens <> 0)
          group by 1, 2",
         kept,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Recomputes the sums by API key. They go back less far than the ledger is kept.
+async fn rebuild_key_sums(tx: &mut Tx) -> Result<()> {
+    sqlx::query!("delete from usage_key").execute(&mut *tx).await?;
+    sqlx::query!(
+        "insert into usage_key
+         select api_key_id, key_slot(created_at), count(*) filter (where corrects is null and call_no = 1),
+                sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), (sum(cost_usd) * 1000000000000)::bigint
+         from ai_usage
+         where api_key_id is not null and status <> 'pending' and created_at >= key_slot(now() - interval '62 days')
+         group by 1, 2"
     )
     .execute(tx)
     .await?;

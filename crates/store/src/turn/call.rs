@@ -4,7 +4,7 @@
 
 use super::PendingCall;
 use crate::Result;
-use domain::{AiUsageId, ApiKeyId, ConversationId, ModelName, ModelPriceId, Tokens, TurnId, UserId};
+use domain::{AiUsageId, ApiKeyId, CacheMarks, ConversationId, ModelName, ModelPriceId, Tokens, TurnId, UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -75,6 +75,8 @@ pub struct NewCall<'a> {
     pub estimated: Tokens,
     /// Tokens reserved in the meters.
     pub reserved: Tokens,
+    /// How its request marks its prompt to be cached.
+    pub cache_marks: CacheMarks,
     /// When the call was admitted. Its usage counts at this time.
     pub now: OffsetDateTime,
 }
@@ -103,8 +105,8 @@ pub async fn write_call_pending(db: impl PgExecutor<'_>, new: &NewCall<'_>) -> R
            returning turn_id
          )
          insert into ai_usage (ai_usage_id, turn_id, purpose, user_id, api_key_id, subject, model, model_price_id, status, counted_tokens,
-                               estimated_tokens, reserved_tokens, created_at)
-         select $5, turn_id, $11, $12, $13, $2, $6, $7, 'pending', $8, $9, $10, $4 from begun
+                               estimated_tokens, reserved_tokens, created_at, cache_marks)
+         select $5, turn_id, $11, $12, $13, $2, $6, $7, 'pending', $8, $9, $10, $4, $15 from begun
          returning turn_id",
         Uuid::from(new.turn_id),
         new.subject,
@@ -120,6 +122,7 @@ pub async fn write_call_pending(db: impl PgExecutor<'_>, new: &NewCall<'_>) -> R
         user_id,
         api_key_id,
         conversation_id,
+        new.cache_marks.as_str(),
     )
     .fetch_one(db)
     .await?;

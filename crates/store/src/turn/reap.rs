@@ -2,7 +2,7 @@
 
 use super::PendingCall;
 use crate::Result;
-use domain::{ApiKeyId, ConversationId, ModelName, ModelPriceId, Picos, Tokens, TurnId};
+use domain::{ApiKeyId, CacheMarks, ConversationId, ModelName, ModelPriceId, Picos, Tokens, TurnId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -93,6 +93,8 @@ pub struct ExpiredTurn {
     pub price_id: ModelPriceId,
     /// Estimated input tokens.
     pub estimated: Tokens,
+    /// How the request of a program marks its prompt to be cached.
+    pub cache_marks: CacheMarks,
     /// Output tokens that were reserved for a demo on the site or a call by API, whose output is in no log that another server reads; `None`
     /// for other turns.
     pub unlogged_output: Option<Tokens>,
@@ -107,7 +109,8 @@ pub struct ExpiredTurn {
 /// Returns an error if the query fails.
 pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
     let rows = sqlx::query!(
-        r#"select t.turn_id, t.subject, t.conversation_id, u.model, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at,
+        r#"select t.turn_id, t.subject, t.conversation_id, u.model, u.model_price_id, u.estimated_tokens, u.cache_marks, u.ai_usage_id,
+                u.created_at,
                 case when u.purpose in ('demo', 'api') then greatest(u.reserved_tokens - u.estimated_tokens, 0) end as "unlogged_output?"
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
          where t.ended_at is null and t.alive_until < now() and u.status = 'pending'
@@ -126,6 +129,7 @@ pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
             model: ModelName(row.model),
             price_id: row.model_price_id.into(),
             estimated: Tokens::from_db(row.estimated_tokens),
+            cache_marks: CacheMarks::from_db(row.cache_marks.as_deref()),
             unlogged_output: row.unlogged_output.map(Tokens::from_db),
             call: PendingCall { id: row.ai_usage_id.into(), created_at: row.created_at },
         })

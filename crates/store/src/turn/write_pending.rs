@@ -291,8 +291,9 @@ pub async fn add_fallback_call(db: impl PgExecutor<'_>, fallback: &FallbackCall<
            where created_at = $1 and ai_usage_id = $2 and status = 'pending' returning *
          )
          insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
-                               estimated_tokens, reserved_tokens, created_at, api_key_id)
-         select $4, turn_id, call_no + 1, purpose, user_id, subject, $5, $6, 'pending', counted_tokens, $7, reserved_tokens, created_at, api_key_id
+                               estimated_tokens, reserved_tokens, created_at, api_key_id, cache_marks)
+         select $4, turn_id, call_no + 1, purpose, user_id, subject, $5, $6, 'pending', counted_tokens, $7, reserved_tokens, created_at, api_key_id,
+                cache_marks
          from failed where turn_id = $8",
         fallback.failed.created_at,
         Uuid::from(fallback.failed.id),
@@ -348,6 +349,8 @@ pub async fn undo(db: &Db, undone: &UndoneTurn) -> Result<()> {
         // other one is closed with its estimated input.
         "update ai_usage u set status = 'failed', usage_source = case when is_other then 'estimated' else $5 end, settled_at = $4,
            input_tokens = case when is_other then u.estimated_tokens else $6 end,
+           cache_write_tokens = case when is_other then 0::bigint else $9 end,
+           cache_write_long_tokens = case when is_other then 0::bigint else $10 end,
            cost_usd = case when is_other then u.estimated_tokens::numeric * price / 1000000000000 else $7 end,
            provider_failed = $8
          from (
@@ -364,6 +367,8 @@ pub async fn undo(db: &Db, undone: &UndoneTurn) -> Result<()> {
         usage.input.to_db(),
         cost.to_usd(),
         provider_failed,
+        usage.cache_write.to_db(),
+        usage.cache_write_long.to_db(),
     )
     .execute(&mut tx)
     .await?;

@@ -1,5 +1,6 @@
 //! Who calls the API: the key in a header, and its user.
 
+use super::cors;
 use crate::AppState;
 use crate::accounts::api_keys::{is_use_due, secret_hash, secret_prefix};
 use crate::failure::{Failure, internal};
@@ -31,7 +32,7 @@ impl ApiCaller {
     /// # Errors
     /// Returns a problem: `invalid` with the field `api_key` for a key in the URL, which ends up in logs and histories, `sign_in_required`
     /// without a key and with one that doesn't work, `paused` and `attempts_limit` for a key that its user has paused or that the loop breaker
-    /// refuses, `plan_too_small` if its user's plan allows no keys any more, `attempts_limit` for an address that sends many unknown keys.
+    /// refuses, `forbidden` for a web page whose origin the key doesn't list, `plan_too_small` if its user's plan allows no keys any more, `attempts_limit` for an address that sends many unknown keys.
     pub(crate) async fn authenticate(app: &AppState, parts: &Parts) -> Result<Self, Failure> {
         if parts.uri.query().is_some_and(has_key) {
             let message = "Send the API key in the Authorization or x-api-key header, not in the URL. Revoke it if it was used in one.";
@@ -56,6 +57,7 @@ impl ApiCaller {
         unknown_keys.note_known(hash, Instant::now());
         let now = AppState::now();
         check_state(&key, now)?;
+        check_origin(&key, &parts.headers)?;
         if max_keys == 0 {
             let message = "The plan of this API key's user doesn't include the API. A larger plan may.";
             return Err(Problem::new(ProblemKind::PlanTooSmall, message).into());
@@ -110,6 +112,11 @@ fn has_key(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| is_key(&name, &value))
 }
 
+/// Returns whether a path carries a key, which a program may have put into it by mistake. Such a path isn't logged.
+pub(crate) fn is_key_in_path(path: &str) -> bool {
+    path.starts_with("/v1/") && path.contains(&secret_prefix())
+}
+
 fn not_accepted(message: &str) -> Problem {
     Problem::new(ProblemKind::SignInRequired, message)
 }
@@ -129,6 +136,18 @@ fn check_state(key: &ApiKey, now: OffsetDateTime) -> Result<(), Problem> {
             "This API key is paused. Its user can resume it under Settings, API keys.",
         )),
         ApiKeyState::Tripped => Err(tripped(key, now)),
+    }
+}
+
+/// Returns an error for a call of a web page, unless the key lists the page's origin. The browser wouldn't let the page read the response, which
+/// would be charged all the same.
+fn check_origin(key: &ApiKey, headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(header::ORIGIN) {
+        Some(origin) if !cors::is_listed(key, origin) => {
+            let message = "This API key doesn't allow calls from web pages of this origin. Add it to the key's origins at /settings/keys.";
+            Err(Problem::new(ProblemKind::Forbidden, message))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -188,5 +207,6 @@ mod tests {
         for query in ["", "limit=20&after=sk", "beta=true"] {
             assert!(!has_key(query), "{query}");
         }
+        assert!(is_key_in_path(&format!("/v1/{prefix}abc/models")) && !is_key_in_path("/v1/models/claude-haiku-4-5"));
     }
 }

@@ -1,4 +1,4 @@
-//! Calls from web pages: refused by browsers, unless the key lists the page's origin. <https://fetch.spec.whatwg.org/#http-cors-protocol>
+//! Calls from web pages: refused, unless the key lists the page's origin. <https://fetch.spec.whatwg.org/#http-cors-protocol>
 
 use super::about::About;
 use super::error;
@@ -22,7 +22,7 @@ const MAX_AGE: &str = "600";
 const MAX_ORIGIN: usize = 300;
 
 /// `OPTIONS /v1/…`: says whether a web page may call. A preflight names no key, so it is allowed for the origins that any key lists; the call
-/// itself is readable only with a key that lists its origin.
+/// itself is made only with a key that lists its origin.
 pub(super) async fn preflight(State(app): State<AppState>, request: Request) -> Response {
     let about = About::of(&request);
     match is_allowed(&app, &about).await {
@@ -57,12 +57,17 @@ async fn is_allowed(app: &AppState, about: &About) -> Result<bool, Failure> {
     }
 }
 
+/// Returns whether a key lists an origin.
+pub(super) fn is_listed(key: &ApiKey, origin: &HeaderValue) -> bool {
+    key.allowed_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+}
+
 /// Lets the web page that sent a request read its response, if the key lists the page's origin.
 pub(super) fn allow(response: &mut Response, about: &About, key: &ApiKey) {
     let Some(origin) = &about.origin else { return };
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("origin"));
-    if key.allowed_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
+    if is_listed(key, origin) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }

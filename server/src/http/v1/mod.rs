@@ -11,6 +11,8 @@ mod error;
 mod limits;
 mod models;
 
+pub(super) use caller::is_key_in_path;
+
 use crate::AppState;
 use crate::http::origin::Client;
 use about::About;

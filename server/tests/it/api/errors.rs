@@ -56,6 +56,37 @@ async fn refusals_have_the_shape_of_their_format() {
     assert!(rows(&app).await.iter().all(|row| row.model == HAIKU));
 }
 
+/// A model that its provider doesn't know is the format's error for a program, which named it, and no other model answers. The chat has its
+/// fallback, and admins are alerted.
+#[tokio::test]
+async fn a_model_that_its_provider_does_not_know_is_not_replaced() {
+    let app = app().await;
+    app.sql("update model set fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'").await;
+    let ann = app.user("ann@example.com").await;
+    let program = Program::of(&app, "ann@example.com").await;
+    for path in FORMATS {
+        for refusal in ["{{unknown}}", "{{fixture:59-unknown-model-as-bad-request}}"] {
+            let text = format!("{refusal}{{{{only:gpt-5-mini}}}}{{{{words:3}}}}");
+            let (status, kind, code) = error(path, program.post(path, &body(path, MINI, &text, false)).await).await;
+            let expected = match path {
+                MESSAGES => ("not_found_error", Value::Null),
+                _ => ("invalid_request_error", "model_not_found".into()),
+            };
+            assert_eq!((status, (kind.as_str(), code)), (404, expected), "{path} {refusal}");
+        }
+    }
+    assert!(rows(&app).await.iter().all(|row| row.model == MINI && row.input + row.output == 0));
+    // After other failures the fallback answers.
+    program.ask(CHAT, MINI, "{{fixture:52-html}}{{only:gpt-5-mini}}{{words:3}}").await;
+    let question = json!({"text": "{{unknown}}{{only:gpt-5-mini}}{{words:3}}", "model": MINI});
+    ann.post(&question).await.text().await.unwrap();
+    for purpose in ["api", "chat"] {
+        let answered = "select exists (select from ai_usage where purpose = $1 and call_no = 2 and model = $2 and status = 'finished')";
+        assert!(sqlx::query_scalar::<_, bool>(answered).bind(purpose).bind(HAIKU).fetch_one(&app.db).await.unwrap());
+    }
+    app.until("select exists (select from alert where kind = 'unknown_model' and about = 'gpt-5-mini')").await;
+}
+
 /// A key is limited to its models and endpoints, belongs to its user, and never works again once it is revoked, on any server.
 #[tokio::test]
 async fn keys_are_limited_to_their_scope() {
@@ -139,7 +170,8 @@ async fn web_pages_need_an_origin_that_the_key_lists() {
         let response =
             request.json(&body(CHAT, HAIKU, &format!("{{{{words:1}}}} {origin}"), false)).send().await.unwrap();
         let found = response.headers().get("access-control-allow-origin").is_some_and(|found| found == origin);
-        assert_eq!(found, is_allowed, "{origin}");
+        assert_eq!((found, response.status().is_success()), (is_allowed, is_allowed), "{origin}");
         assert!(!response.headers().contains_key("set-cookie"));
     }
+    assert_eq!(rows(&app).await.len(), 1, "a call that its page can't read is not made");
 }

@@ -4,7 +4,7 @@ use super::{CHAT, FORMATS, HAIKU, MESSAGES, MINI, Program, app, body, events_of,
 use crate::process::Process;
 use crate::turns::assert_all_settled;
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Field note 20: the end of the connection cancels the provider's call, streamed or not, before and after its first token. A stop is no
 /// discount: what was served is charged.
@@ -60,6 +60,30 @@ async fn a_program_that_goes_away_stops_its_call() {
     assert_all_settled(&app, &ann).await;
 }
 
+/// Field note 20: a provider may bill a prompt with cache marks as a write to its cache. If its usage is lost, that is charged as an estimate.
+#[tokio::test]
+async fn a_marked_prompt_without_a_count_is_charged_as_a_cache_write() {
+    let app = app().await;
+    let ann = app.user("ann@example.com").await;
+    let program = Program::of(&app, "ann@example.com").await;
+    let text = "{{mute}} marked";
+    let content = json!([{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}]);
+    let call = json!({"model": HAIKU, "max_tokens": 500, "messages": [{"role": "user", "content": content}]});
+    tokio::select! {
+        response = program.request("POST", MESSAGES).json(&call).send() => panic!("{response:?}"),
+        () = until_called(&app, text) => {}
+    }
+    rows(&app).await;
+    let charged =
+        "select count(*) = 1 and bool_and(cache_marks = 'short' and usage_source = 'estimated' and input_tokens = 0
+            and cache_write_tokens = estimated_tokens and cache_write_tokens > 0 and cache_write_long_tokens = 0
+            and cost_usd * 1000000000000
+              = output_tokens * p.output_micros_per_million + estimated_tokens * p.cache_write_micros_per_million)
+        from ai_usage join model_price p using (model_price_id)";
+    assert!(app.one::<bool>(charged).await);
+    assert_all_settled(&app, &ann).await;
+}
+
 /// Fields notes 21 and 25: a stream that breaks off ends with an error in its format, and a whole response becomes one.
 #[tokio::test]
 async fn a_call_that_breaks_off_ends_with_an_error() {
@@ -84,6 +108,41 @@ async fn a_call_that_breaks_off_ends_with_an_error() {
     let rows = rows(&app).await;
     assert_eq!(rows.len(), 12);
     assert!(rows.iter().all(|row| row.status == "failed" && row.output >= 4), "{rows:?}");
+}
+
+/// A program has its answer although Postgres can't record the call. Once it can, the ledger has exactly what was billed, and a request with an
+/// `Idempotency-Key` its answer.
+#[tokio::test]
+async fn a_call_is_recorded_exactly_after_an_outage_of_postgres() {
+    let app = app().await;
+    let ann = app.user("ann@example.com").await;
+    let program = Program::of(&app, "ann@example.com").await;
+    app.sql(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'unavailable'; end $$;
+         create trigger refuse before update on ai_usage for each row execute function refuse();
+         create trigger refuse before update on api_call for each row execute function refuse()",
+    )
+    .await;
+    for stream in [false, true] {
+        let request = program.request("POST", CHAT).header("idempotency-key", format!("outage {stream}"));
+        let call = body(CHAT, HAIKU, &format!("{{{{words:5}}}} {stream}"), stream);
+        let response = request.json(&call).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(response.text().await.unwrap().contains("word5"), "the whole answer");
+    }
+    assert_eq!(app.one::<i64>("select count(*) from ai_usage where status = 'pending'").await, 2);
+    app.sql("drop trigger refuse on ai_usage; drop trigger refuse on api_call").await;
+    let rows = rows(&app).await;
+    assert!(
+        rows.iter().all(|row| row.status == "finished" && row.usage_source.as_deref() == Some("exact")),
+        "{rows:?}"
+    );
+    let recorded: i64 = rows.iter().map(|row| row.input + row.output).sum();
+    let served = app.provider.served_calls();
+    let billed: u64 = served.iter().map(|call| call.input + call.cache_read + call.cache_write + call.output).sum();
+    assert_eq!(recorded, billed.cast_signed());
+    app.until("select count(*) = 2 from api_call where body is not null").await;
+    assert_all_settled(&app, &ann).await;
 }
 
 /// Field note 21: a call whose server died is ended by another one and charged what it had reserved, because no other server knows what was

@@ -120,4 +120,20 @@ async fn a_lost_meter_of_a_key_is_rebuilt_from_the_ledger() {
     }
     let meter = quotas.peek_key(id).await.unwrap();
     assert_eq!((meter.in_flight, meter.window(1).used, meter.window(1).reserved), (0, 180, 0));
+
+    // A call that has been running for hours is found by its turn. The row above is still pending in the ledger.
+    let running = "with begun as (
+           insert into turn (turn_id, user_id, subject, request_hash, alive_until, created_at)
+           select gen_random_uuid(), user_id, subject, ''::bytea, now() + interval '10 minutes', now() - interval '3 hours' from account
+           returning turn_id, user_id, subject, created_at
+         )
+         insert into ai_usage (ai_usage_id, turn_id, purpose, user_id, subject, model, model_price_id, status, estimated_tokens,
+                               reserved_tokens, created_at, api_key_id)
+         select gen_random_uuid(), begun.turn_id, 'api', begun.user_id, begun.subject, chat.model, chat.model_price_id, 'pending', 60, 100,
+                begun.created_at, $1
+         from begun, ai_usage chat where chat.purpose = 'chat'";
+    sqlx::query(running).bind(key).execute(&app.db).await.unwrap();
+    quotas.discard_key(id).await.unwrap();
+    let meter = quotas.peek_key(id).await.unwrap();
+    assert_eq!((meter.in_flight, meter.window(1).used, meter.window(1).reserved), (2, 100, 200));
 }

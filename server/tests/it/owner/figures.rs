@@ -95,7 +95,7 @@ async fn usage_days_follow_the_users_time_zone() {
     for (zone, offset) in zones {
         assert_eq!(ann.form("/settings/time-zone", &[("zone", zone)]).await.status(), StatusCode::SEE_OTHER);
         assert!(ann.text("/usage").await.contains(zone));
-        let days = store::usage::by_day_and_model(&app.store, UserId::from(id), zone, first.date()).await.unwrap();
+        let days = store::usage::by_day(&app.store, UserId::from(id), zone, first.date()).await.unwrap();
         let mut expected = std::collections::BTreeMap::new();
         for from in [first, time::macros::datetime!(2026-10-20 00:00 UTC)] {
             for n in 0..=12 * 96 {

@@ -34,14 +34,16 @@ pub async fn load(db: &PgPool, calls: i32, users: i32, days: i32, seed: f64) {
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, call_no, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
            cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at,
-           settled_at, corrects, ttft_ms, provider_failed)
+           settled_at, corrects, ttft_ms, provider_failed, api_key_id)
          select gen_random_uuid(), gen_random_uuid(), case when c % 13 = 0 then 2 else 1 end, a.user_id, a.subject, p.model, p.model_price_id,
            case when c % 97 = 0 then 'pending' else (array['finished', 'stopped', 'truncated', 'failed', 'lost'])[1 + c % 5] end,
            case when c % 97 = 0 then null else 'exact' end, sign * (random() * 5000)::bigint, sign * (random() * 3000)::bigint,
            sign * (random() * 100)::bigint, sign * (500 + (random() * 2000)::bigint), 0, (random() * 9000)::bigint, 9000,
            sign * round((random() * 0.05)::numeric, 12), at, case when c % 97 = 0 then null else at end,
            case when sign < 0 then gen_random_uuid() end, case when c % 7 <> 3 and c % 97 <> 0 then (random() * 20000)::int end,
-           c % 5 = 3 and c % 2 = 0 and sign > 0 and c % 97 <> 0
+           c % 5 = 3 and c % 2 = 0 and sign > 0 and c % 97 <> 0,
+           -- Two keys of each user.
+           case when c % 3 > 0 then md5(a.subject || c % 3)::uuid end
          from (select c, 1 + (random() * random() * ($2 - 1))::int as n, now() - random() * $3 * interval '1 day' as at,
                  case when c % 29 = 0 and c % 97 <> 0 then -1 else 1 end as sign, random() as pick
                from generate_series(1, $1) c) c

@@ -2,11 +2,13 @@
 
 use super::{late, load, totals_are_the_ledger, without_server};
 use crate::app::TestApp;
-use domain::{ReportPeriod, UsageFilter};
+use domain::{ApiKeyId, ReportPeriod, UsageFilter, UserId};
 use rust_decimal::Decimal;
 use sqlx::PgPool;
+use std::collections::BTreeSet;
 use store::rollup::Include;
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 /// Asserts that the deployment's totals, folded and not, equal the sums per user.
 async fn totals_are_the_sums(db: &PgPool) {
@@ -133,6 +135,60 @@ async fn turns_that_end_on_the_same_models_dont_deadlock() {
     totals_are_the_sums(&app.db).await;
 }
 
+/// A key's usage of any period equals a plain sum of its calls, and so does the history that its meter is rebuilt from: corrections, late calls
+/// and periods that begin within a half hour included.
+#[tokio::test]
+async fn usage_of_keys_is_the_ledger() {
+    let app = without_server().await;
+    load(&app.db, 4_000, 6, 40, 0.875).await;
+    sqlx::raw_sql(
+        "insert into api_key (api_key_id, user_id, name, prefix, secret_hash, created_at)
+         select distinct api_key_id, user_id, 'Key', 'sk', sha256(api_key_id::text::bytea), now() from ai_usage
+         where api_key_id is not null and user_id is not null",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let users: Vec<Uuid> = sqlx::query_scalar("select distinct user_id from api_key").fetch_all(&app.db).await.unwrap();
+    let now = OffsetDateTime::now_utc();
+    let start = now.replace_minute(30).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
+    let of_day = start - Duration::DAY;
+    for since in
+        [now - Duration::days(30), of_day, of_day + Duration::MICROSECOND, of_day - Duration::MICROSECOND, start]
+    {
+        for user in &users {
+            let plain = "select u.api_key_id, count(*) filter (where call_no = 1 and corrects is null),
+                                greatest(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint,
+                                (sum(cost_usd) * 1000000000000)::bigint
+                         from ai_usage u join api_key k using (api_key_id)
+                         where k.user_id = $1 and status <> 'pending' and u.created_at >= $2 group by 1 order by 1";
+            let plain: Vec<(Uuid, i64, i64, i64)> =
+                sqlx::query_as(plain).bind(user).bind(since).fetch_all(&app.db).await.unwrap();
+            let found = store::api_key::usage_of_keys(&app.store, UserId::from(*user), since).await.unwrap();
+            let mut found: Vec<(Uuid, i64, i64, i64)> = found
+                .into_iter()
+                .map(|(id, requests, tokens, cost)| (id.into(), requests.cast_signed(), tokens.to_db(), cost.0))
+                .collect();
+            found.sort_unstable();
+            assert_eq!(found, plain, "since {since}");
+        }
+    }
+    let (since, recent) = (now - Duration::days(31), now - Duration::HOUR);
+    let keys: Vec<Uuid> = sqlx::query_scalar("select api_key_id from api_key").fetch_all(&app.db).await.unwrap();
+    for key in keys {
+        let past = store::api_key::history(&app.store, ApiKeyId::from(key), since, recent).await.unwrap();
+        let found: i64 = past.iter().filter(|past| !past.pending).map(|past| past.cost.0).sum();
+        // Turns of the last hour whose provider was never called are left out.
+        let plain = "select coalesce((sum(cost_usd) * 1000000000000)::bigint, 0) from ai_usage
+                     where api_key_id = $1 and status <> 'pending' and created_at >= key_slot($2)
+                       and not (created_at >= key_slot($3) and status = 'failed' and not provider_failed)";
+        let plain: i64 = sqlx::query_scalar(plain).bind(key).bind(since).bind(recent).fetch_one(&app.db).await.unwrap();
+        assert_eq!(found, plain);
+        let slots: Vec<_> = past.iter().map(|past| past.at).filter(|at| *at < recent - Duration::minutes(30)).collect();
+        assert_eq!(slots.iter().collect::<BTreeSet<_>>().len(), slots.len(), "one entry for each half hour before");
+    }
+}
+
 /// A rebuild computes the same rows that the triggers and folds maintain.
 #[tokio::test]
 async fn a_rebuild_computes_the_same_rollups() {
@@ -144,7 +200,7 @@ async fn a_rebuild_computes_the_same_rollups() {
     let app = app.stop_server().await;
     let sums = async || -> Vec<String> {
         let mut sums = Vec::new();
-        for table in ["usage_hour", "usage_day", "usage_total", "ttft_day"] {
+        for table in ["usage_hour", "usage_day", "usage_key", "usage_total", "ttft_day"] {
             let sql = format!("select md5(string_agg(u::text, '|' order by u::text)) from {table} u");
             sums.push(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&app.db).await.unwrap());
         }
@@ -152,10 +208,13 @@ async fn a_rebuild_computes_the_same_rollups() {
     };
     let before = sums().await;
     // Corrupts the rollups, as only a bug could.
-    sqlx::raw_sql("update usage_total set cost_picos = cost_picos + 1; update usage_hour set calls = calls + 1; delete from ttft_hour")
-        .execute(&app.db)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "update usage_total set cost_picos = cost_picos + 1; update usage_hour set calls = calls + 1;
+                   update usage_key set tokens = tokens + 1; delete from ttft_hour",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
     app.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
     assert_eq!(sums().await, before);
     assert!(app.one::<bool>("select count(*) > 100 from usage_day").await);

@@ -94,7 +94,7 @@ fn messages_are_passed_on_within_the_limit() {
         (&short["system"][0]["cache_control"]["type"], &short["metadata"]["user_id"]),
         (&json!("ephemeral"), &json!("u"))
     );
-    assert!(request(4_000).marks_cache());
+    assert_eq!(request(4_000).cache_marks(), domain::CacheMarks::Short);
     assert_eq!(request(4_000).body(&model(WireFormat::OpenAi), Tokens(9))["reasoning_effort"], "low");
 }
 

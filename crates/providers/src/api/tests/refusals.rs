@@ -1,6 +1,7 @@
 //! What is refused, by name.
 
 use super::*;
+use domain::CacheMarks;
 
 fn refused(format: ApiFormat, field: &str, value: Value) -> Option<String> {
     let messages = if format == ApiFormat::Responses { "input" } else { "messages" };
@@ -140,11 +141,20 @@ fn bodies_of_many_values_are_refused() {
 /// What marks a prefix to be cached raises the price of the prompt, whatever format it is in.
 #[test]
 fn marks_of_a_cache_are_found_in_every_format() {
-    let part = json!({"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}});
+    let marks = |format, control: Value| {
+        let parts = [
+            json!({"type": "text", "text": "hi", "cache_control": control}),
+            json!({"type": "text", "text": "ho", "cache_control": {"type": "ephemeral"}}),
+        ];
+        parse(format, &json!({"model": "m", "messages": [{"role": "user", "content": parts}]})).cache_marks()
+    };
     for format in [ApiFormat::ChatCompletions, ApiFormat::Messages] {
-        let body = json!({"model": "m", "messages": [{"role": "user", "content": [part]}]});
-        assert!(parse(format, &body).marks_cache() && !hello(format, false).marks_cache());
+        assert_eq!(hello(format, false).cache_marks(), CacheMarks::None);
+        assert_eq!(marks(format, json!({"type": "ephemeral"})), CacheMarks::Short);
+        assert_eq!(marks(format, json!({"type": "ephemeral", "ttl": "5m"})), CacheMarks::Short);
     }
+    // Anthropic's format is read field by field, which refuses the longer lifetime.
+    assert_eq!(marks(ApiFormat::ChatCompletions, json!({"type": "ephemeral", "ttl": "1h"})), CacheMarks::Long);
 }
 
 /// Hidden reasoning of a model that is taken for one without would not be charged when a call is stopped.
