@@ -33,7 +33,7 @@ const READ_BATCH: usize = 64;
 pub enum RelayError {
     /// Redis refused the command, the connection broke, or the deadline passed.
     #[error(transparent)]
-    Redis(#[from] redis_link::LinkError),
+    Redis(#[from] LinkError),
 }
 
 /// A stream of a turn's events from some number up to the last.

@@ -1,7 +1,7 @@
 //! Users' settings for their conversations: instructions of an account, and the settings of a conversation.
 
 use crate::Result;
-use domain::{ChatSettings, ConversationId, TurnId, UserId};
+use domain::{ChatSettings, ConversationId, UserId};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -93,40 +93,11 @@ pub async fn set(
     Ok(done.rows_affected() == 1)
 }
 
-/// The instructions and settings of a turn's prompt.
+/// The instructions and settings of a turn's prompt, which [`crate::turn::load_chat_context`] loads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TurnSettings {
     /// The user's instructions for all of their conversations; may be empty.
     pub account_instructions: String,
     /// The settings of the turn's conversation; defaults if it doesn't exist or belongs to another user.
     pub conversation: ChatSettings,
-}
-
-/// Loads the instructions and settings of a turn's prompt: those of a conversation, or of the conversation of the turn `retry_of`,
-/// which is regenerated and may be imported.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn load_for_turn(
-    db: impl PgExecutor<'_>,
-    owner: UserId,
-    conversation: Option<ConversationId>,
-    retry_of: Option<TurnId>,
-) -> Result<TurnSettings> {
-    let row = sqlx::query!(
-        r#"select a.instructions as account_instructions, coalesce(c.instructions, '') as "instructions!", c.model as "model?",
-                  c.effort as "effort?", c.answer_length as "answer_length?"
-           from account a left join conversation c on c.user_id = a.user_id and c.deleted_at is null
-             and c.conversation_id = coalesce($2, (select m.conversation_id from message m where m.turn_id = $3 limit 1),
-                                              (select t.conversation_id from turn t where t.turn_id = $3 and t.user_id = $1))
-           where a.user_id = $1"#,
-        Uuid::from(owner),
-        conversation.map(Uuid::from),
-        retry_of.map(Uuid::from),
-    )
-    .fetch_optional(db)
-    .await?;
-    Ok(row
-        .map(|row| TurnSettings { account_instructions: row.account_instructions, conversation: from_row!(row) })
-        .unwrap_or_default())
 }

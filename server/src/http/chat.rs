@@ -8,7 +8,7 @@ use crate::http::html_view::html_view;
 use crate::http::protect::drain;
 use crate::http::sse;
 use crate::protection::streams::OpenStream;
-use crate::turn::settings::TurnSettings;
+use crate::turn::settings::{TurnSettings, load_context};
 use crate::turn::{self, ChatRequest, StartedTurn, history, path, prompt};
 use axum::Json;
 use axum::body::{HttpBody as _, to_bytes};
@@ -198,10 +198,8 @@ pub(crate) async fn estimate(
         return Err(problem.into());
     }
     let chat_request = read(&app, &viewer, request, announced).await?;
-    let context =
-        store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
-            .await?;
-    let settings = TurnSettings::load(&app, &viewer, &chat_request).await?;
+    let context = load_context(&app, &viewer, &chat_request).await?;
+    let settings = TurnSettings::new(&context, &chat_request);
     let named = settings.model(&app, &viewer, &context, &chat_request);
     let model = prompt::pick(&app, &viewer, &context, named).await?.model;
     let full = path::load(&app, &viewer, &chat_request, settings.system).await?;

@@ -65,7 +65,7 @@ use persist::persist;
 use prompt::{check_size, fallback, max_token_request, pick};
 use quota::quota_of;
 use relay::{Tail, Writer};
-use settings::TurnSettings;
+use settings::{TurnSettings, load_context};
 use state::{OpenedTurn, RunningTurn};
 use std::time::Duration;
 use store::turn::{AvailableModel, TurnContext};
@@ -86,9 +86,7 @@ pub(crate) struct StartedTurn {
 /// Begins a turn for a parsed request and returns once its response has begun.
 pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequest) -> Result<StartedTurn, Failure> {
     // Known: a repeated request follows the existing turn and never runs twice.
-    let context =
-        store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
-            .await?;
+    let context = load_context(app, &viewer, &chat_request).await?;
     if is_same(context.known.as_ref(), &viewer, &chat_request)? {
         return followed(app, &viewer, &chat_request).await;
     }
@@ -176,7 +174,7 @@ async fn prepare(
     context: &TurnContext,
 ) -> Result<TurnRequest, Failure> {
     // Plan.
-    let settings = TurnSettings::load(app, &viewer, &chat_request).await?;
+    let settings = TurnSettings::new(context, &chat_request);
     let named = settings.model(app, &viewer, context, &chat_request);
     let AvailableModel { model, price, .. } = pick(app, &viewer, context, named).await?;
     check_verified(&viewer, &model)?;

@@ -3,9 +3,23 @@
 use super::request::{ChatRequest, Input};
 use super::system_prompt::system_prompt;
 use crate::AppState;
-use crate::failure::Failure;
 use domain::{AnswerLength, ChatSettings, Model, ModelName, Thinking, Tokens, Viewer};
-use store::turn::TurnContext;
+use store::turn::{SettingsKey, TurnContext};
+
+/// Loads what a chat request needs before it is admitted, with the settings of its user and conversation.
+pub(crate) async fn load_context(
+    app: &AppState,
+    viewer: &Viewer,
+    chat_request: &ChatRequest,
+) -> store::Result<TurnContext> {
+    let ChatRequest { turn_id, model, conversation_id, input, .. } = chat_request;
+    let retry_of = match input {
+        Input::New(_) => None,
+        Input::Again(earlier) => Some(*earlier),
+    };
+    let settings = SettingsKey { owner: viewer.user_id, conversation: *conversation_id, retry_of };
+    store::turn::load_chat_context(&app.db, *turn_id, model.as_ref(), AppState::now(), settings).await
+}
 
 /// The settings of a turn.
 pub(crate) struct TurnSettings {
@@ -18,21 +32,15 @@ pub(crate) struct TurnSettings {
 }
 
 impl TurnSettings {
-    /// Loads the settings of a request's conversation. A new conversation has those of the request.
-    pub(crate) async fn load(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<Self, Failure> {
-        let retry_of = match chat_request.input {
-            Input::New(_) => None,
-            Input::Again(earlier) => Some(earlier),
-        };
-        let found =
-            store::chat_settings::load_for_turn(&app.db, viewer.user_id, chat_request.conversation_id, retry_of);
-        let found = found.await?;
-        let conversation = chat_request.settings.clone().unwrap_or(found.conversation);
-        Ok(Self {
-            system: system_prompt(&found.account_instructions, &conversation),
+    /// Returns the settings of a request whose context was loaded by [`load_context`]. A new conversation has those of the request.
+    pub(crate) fn new(context: &TurnContext, chat_request: &ChatRequest) -> Self {
+        let stored = &context.settings;
+        let conversation = chat_request.settings.clone().unwrap_or_else(|| stored.conversation.clone());
+        Self {
+            system: system_prompt(&stored.account_instructions, &conversation),
             answer_length: conversation.answer_length,
             conversation,
-        })
+        }
     }
 
     /// Returns the model to call by name: the requested one, otherwise the conversation's if it can be called; `None` leaves it to the plan.
