@@ -37,7 +37,7 @@ pub(crate) use usage::{Reader, usage_of};
 
 use super::Refusal;
 use crate::page_context::{PageContext, PanicHandler};
-use domain::{Model, Problem, ProblemKind, Quota, Viewer};
+use domain::{Model, Problem, ProblemKind, ProviderName, Quota, Viewer};
 use leptos::prelude::*;
 use std::{any::Any, fmt::Display, sync::Arc};
 use time::OffsetDateTime;
@@ -48,6 +48,9 @@ impl<T: Display + Any> Failure for T {}
 
 /// Logs a failure once and returns the problem to show to the user.
 pub type Report = dyn Fn(&dyn Failure) -> Problem + Send + Sync;
+
+/// Returns the base URL that the environment sets for a provider, with the name of its variable.
+pub type EnvBaseUrl = dyn Fn(&ProviderName) -> Option<(&'static str, String)> + Send + Sync;
 
 /// The databases, meters and settings that pages read from. Built by the server's `AppState`.
 #[derive(Clone)]
@@ -66,6 +69,8 @@ pub struct PageState {
     pub providers: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
     /// Returns whether the environment has the API key of this variable.
     pub has_key: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Returns the base URL that the environment sets for a provider, with the name of its variable, if it does.
+    pub env_base_url: Arc<EnvBaseUrl>,
     /// Returns the latest request whose forwarded address this server ignored, if any.
     pub ignored_forward: Arc<dyn Fn() -> Option<crate::view::admin::IgnoredForward> + Send + Sync>,
     /// Daily spend cap set in the environment, if any.
