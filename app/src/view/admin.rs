@@ -18,6 +18,10 @@ pub struct ModelUse {
     pub failed: u64,
     /// Cost.
     pub cost: Picos,
+    /// Tokens written to caches, which are part of the cached input.
+    pub cache_write: Tokens,
+    /// The part of `cache_write` with the longer lifetime.
+    pub cache_write_long: Tokens,
     /// Reasoning tokens, which are part of the output.
     pub reasoning: Tokens,
     /// Median and 95th percentile of the time to first token, in milliseconds to two significant digits. `None` without measurements.

@@ -164,6 +164,8 @@ impl From<store::rollup::Totals> for ModelUse {
             calls: totals.calls.max(0).cast_unsigned(),
             failed: totals.failed.max(0).cast_unsigned(),
             cost: totals.cost(),
+            cache_write: Tokens::from_db(totals.cache_write),
+            cache_write_long: Tokens::from_db(totals.cache_write_long),
             reasoning: Tokens::from_db(totals.reasoning),
             ttft_ms: totals.ttft(50).zip(totals.ttft(95)),
         }

@@ -3,7 +3,8 @@
 //! `usage_hour` and `usage_day` hold the sums per user and model; a trigger of the ledger maintains them in the transaction that makes a row
 //! final. `usage_total` (per hour and model) and the `ttft_*` histograms are shared by all users, so the trigger only appends to
 //! `usage_delta` and [`refresh`] folds it in once a minute: folded plus unfolded rows equal the ledger at any moment. The same holds for
-//! `cache_saving`, what prompt caching saved per hour and model. `usage_report` holds the standard periods of `/admin` as of the last
+//! `cache_saving`, what prompt caching saved per hour and model, and for `cache_write_long`, the tokens written to caches with the longer
+//! lifetime, which have a queue of their own. `usage_report` holds the standard periods of `/admin` as of the last
 //! refresh.
 
 mod provider_hours;

@@ -175,6 +175,21 @@ async fn page_shows_the_change_in_spending() {
     assert!(admin.text("/admin?period=7d&plan=pro").await.contains("<span>spent in 7 days</span>"));
 }
 
+/// The overview tells cache writes with the longer lifetime apart, for all users together.
+#[tokio::test]
+async fn cache_writes_are_shown_by_lifetime() {
+    let app = TestApp::new().await;
+    load(&app.db, 600, 10, 3, 0.5).await;
+    app.refresh_report().await;
+    let admin = app.user("admin@example.com").await;
+    let long = "select sum(cache_write_long_tokens)::bigint from ai_usage where status <> 'pending'";
+    let long = domain::Tokens(app.one::<i64>(long).await.unsigned_abs());
+    let row = format!("Cache writes, longer lifetime (included in cache writes)</th><td class=\"end\">{long}</td>");
+    let page = admin.text("/admin?period=30d").await;
+    assert!(page.contains(&row), "{long}: {page}");
+    assert!(!admin.text("/admin?period=30d&plan=free").await.contains("longer lifetime"));
+}
+
 /// A user's usage page and export match plain SQL over their rows, including corrections and running calls.
 #[tokio::test]
 async fn own_usage_page_matches_the_ledger() {
