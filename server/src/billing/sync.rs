@@ -6,8 +6,7 @@ use super::client::Billing;
 use crate::mail::{self, Mail};
 use ::billing::{Fetched, Found};
 use anyhow::Context as _;
-use domain::{Amount, Invoice, PlanId, Subscription, SubscriptionStatus, UserId};
-use store::billing_flag::Flag;
+use domain::{Amount, BillingFlag, Invoice, PlanId, Subscription, SubscriptionStatus, UserId};
 use store::subscription::Entitled;
 use store::{Tx, account, billing_flag, invoice, plan, subscription};
 use time::OffsetDateTime;
@@ -213,8 +212,14 @@ pub(crate) async fn raise(
     amount: Option<Amount>,
     now: OffsetDateTime,
 ) -> anyhow::Result<()> {
-    let flag =
-        Flag { kind: kind.to_owned(), object_id: object_id.to_owned(), user_id, amount, created_at: now, email: None };
+    let flag = BillingFlag {
+        kind: kind.to_owned(),
+        object_id: object_id.to_owned(),
+        user_id,
+        amount,
+        created_at: now,
+        email: None,
+    };
     Ok(billing_flag::raise(&mut *tx, &flag).await?)
 }
 

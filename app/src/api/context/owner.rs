@@ -4,11 +4,10 @@ use super::api_key::keys_with_use;
 use super::model::warnings;
 use super::{PageState, Reader, Refusal, billing_of, refuse, usage_of};
 use crate::view::admin::{
-    AUDIT_ROWS, AccountList, AccountSummary, AuditList, KeyFigures, ModelUse, Moment, TopUsersView, USER_ROWS,
-    UsageInterval,
+    AUDIT_ROWS, AccountList, AuditList, KeyFigures, ModelUse, Moment, TopUsersView, USER_ROWS, UsageInterval,
 };
 use domain::report::start_of_hour;
-use domain::{ModelName, Picos, Plan, Problem, ReportPeriod, Tokens, UsageFilter};
+use domain::{AccountSummary, ModelName, Picos, Plan, Problem, ReportPeriod, Tokens, UsageFilter};
 use std::collections::BTreeMap;
 use store::rollup::{Include, Interval};
 use time::OffsetDateTime;
@@ -178,26 +177,14 @@ pub(crate) async fn users(state: &PageState, search: &str, is_risky: bool, page:
     let search = Some(search.trim()).filter(|text| !text.is_empty());
     let filter = store::account::AccountFilter { search, is_risky };
     let mut page = page.clamp(1, 100_000);
-    let mut rows = accounts(state, filter, page).await?;
+    let (mut rows, mut all) = accounts(state, filter, page).await?;
     if rows.is_empty() && page > 1 {
-        // The rows of the first page hold the number of all.
-        let all = accounts(state, filter, 1).await?.first().map_or(0, |row| row.all.unsigned_abs());
-        page = last_page(all, USER_ROWS);
-        rows = accounts(state, filter, page).await?;
+        // A page without rows doesn't know how many accounts there are.
+        let (_, found) = accounts(state, filter, 1).await?;
+        page = last_page(found, USER_ROWS);
+        (rows, all) = accounts(state, filter, page).await?;
     }
-    let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
-    let risky = |count: i64, from: i64| (count >= from).then(|| count.unsigned_abs());
-    let summary = |row: store::account::AccountSummary| AccountSummary {
-        user_id: row.user_id,
-        email: row.email,
-        plan: row.plan,
-        is_admin: row.is_admin,
-        is_paused: row.is_paused,
-        created_at: row.created_at,
-        same_block: risky(row.same_block, store::account::RISKY_BLOCK),
-        same_address: risky(row.same_address, store::account::RISKY_ADDRESS),
-    };
-    Ok(AccountList { rows: rows.into_iter().map(summary).collect(), all, page })
+    Ok(AccountList { rows, all, page })
 }
 
 /// Loads the rows of a page of accounts.
@@ -205,7 +192,7 @@ async fn accounts(
     state: &PageState,
     filter: store::account::AccountFilter<'_>,
     page: u32,
-) -> Result<Vec<store::account::AccountSummary>, Refusal> {
+) -> Result<(Vec<AccountSummary>, u64), Refusal> {
     let offset = i64::from(page - 1) * i64::from(USER_ROWS);
     let found = store::account::list(&state.admin_db, filter, offset, i64::from(USER_ROWS)).await;
     found.map_err(|error| state.fail(error))
@@ -249,13 +236,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
     let rules = store::account_rule::load(db, id, (state.now)()).await.map_err(fail)?;
     let rules = rules.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let audit = store::audit::list(db, Some(id), 0, 50).await.map_err(fail)?;
-    let held = store::turn::list_held(db, id).await.map_err(fail)?;
-    let hold = |held: store::turn::HeldCall| crate::view::admin::Hold {
-        model: held.model,
-        since: held.since,
-        reserved: held.reserved,
-        is_alive: held.is_alive,
-    };
+    let holds = store::turn::list_held(db, id).await.map_err(fail)?;
     let own = |until| crate::view::admin::OwnLimits { requests: rules.requests, tokens: rules.tokens, until };
     Ok(crate::view::admin::UserView {
         now: (state.now)(),
@@ -263,7 +244,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
         limits: rules.until.map(own),
         paused_at: rules.paused_at,
         sessions: rules.sessions,
-        holds: held.into_iter().map(hold).collect(),
+        holds,
         audit,
         viewer: user.viewer,
         created_at: user.created_at,
@@ -276,7 +257,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
 
 /// Loads the health of the deployment: payments, providers, alerts, meters, jobs, schema, and the freshness of the usage report.
 pub(crate) async fn health(state: &PageState) -> Result<crate::view::admin::HealthView, Refusal> {
-    use crate::view::admin::{DeadLetter, Flag, HealthView};
+    use crate::view::admin::HealthView;
     let (db, fail) = (&state.admin_db, |error| state.fail(error));
     let inbox = store::stripe_event::inbox(db).await.map_err(fail)?;
     let queue = store::job::queue(db).await.map_err(fail)?;
@@ -288,28 +269,8 @@ pub(crate) async fn health(state: &PageState) -> Result<crate::view::admin::Heal
         waiting: inbox.waiting,
         oldest: inbox.oldest,
         last_event: inbox.last,
-        dead_letters: inbox
-            .dead_letters
-            .into_iter()
-            .map(|letter| DeadLetter {
-                id: letter.id,
-                kind: letter.kind,
-                error: letter.error.unwrap_or_default(),
-                attempts: letter.attempts,
-                at: letter.dead_at,
-            })
-            .collect(),
-        flags: flags
-            .into_iter()
-            .map(|flag| Flag {
-                kind: flag.kind,
-                object_id: flag.object_id,
-                user_id: flag.user_id,
-                email: flag.email,
-                amount: flag.amount,
-                at: flag.created_at,
-            })
-            .collect(),
+        dead_letters: inbox.dead_letters,
+        flags,
         providers: (state.providers)(),
         ignored_forward: (state.ignored_forward)(),
         alerts: store::alert::list(db, 20)

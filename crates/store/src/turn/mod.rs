@@ -27,7 +27,8 @@ pub use write_pending::{
 
 use crate::Result;
 use domain::{
-    ConversationId, MessageId, MicrosPerMillion, Model, ModelName, Picos, Price, PriceList, Tokens, TurnId, UserId,
+    ConversationId, HeldCall, MessageId, MicrosPerMillion, Model, ModelName, Picos, Price, PriceList, Tokens, TurnId,
+    UserId,
 };
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -64,18 +65,6 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Existing
         ended: row.ended,
         is_alive: row.is_alive,
     }))
-}
-
-/// A pending provider call and the tokens reserved for it.
-pub struct HeldCall {
-    /// The model that is called.
-    pub model: ModelName,
-    /// When the turn was admitted.
-    pub since: OffsetDateTime,
-    /// Tokens reserved in the meters.
-    pub reserved: Tokens,
-    /// Whether the turn's lease is still valid, by Postgres' clock.
-    pub is_alive: bool,
 }
 
 /// Lists a user's pending calls, newest first.
