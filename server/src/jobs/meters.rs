@@ -7,6 +7,10 @@ use domain::Tokens;
 use quota::{Caps, Limit};
 use std::time::Duration;
 use store::turn::TurnContext;
+use store::usage::IdleSubjects;
+
+/// Maximum number of users' meters that are compared in one round.
+const METERS_PER_ROUND: u16 = 5_000;
 
 /// Compares the budgets with the ledger and rebuilds those that differ. Also runs at startup: the environment may have a cap that it did
 /// not have before, and a budget without a cap is not counted.
@@ -45,11 +49,12 @@ pub(super) async fn compare_key_meters(app: &AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares the meters of users without running turns with the ledger. A meter that differs twice is reported to the owner and rebuilt.
-pub(super) async fn compare_meters(app: &AppState) -> anyhow::Result<()> {
+/// Compares the meters of users without running turns with the ledger, in a round that continues the last one. A meter that differs twice is
+/// reported to the owner and rebuilt.
+pub(super) async fn compare_meters(app: &AppState, users: &mut IdleSubjects) -> anyhow::Result<()> {
     let now = AppState::now();
     let since = now - time::Duration::hours(25);
-    for subject in store::usage::list_idle_subjects(&app.db, since, now).await? {
+    for subject in users.next_round(&app.db, since, now, METERS_PER_ROUND).await? {
         let quotas = &app.quotas;
         // A meter that can't be read now is compared the next time.
         if !matches!(quotas.drift(&subject).await, Ok(Some(_))) {

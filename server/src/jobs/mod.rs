@@ -13,7 +13,10 @@ use crate::billing::client::failed;
 use crate::billing::{inbox, reconcile};
 use crate::failure::internal;
 use domain::Problem;
+use std::sync::Arc;
 use std::time::Duration;
+use store::usage::IdleSubjects;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 /// Minimum age of the usage report before a server refreshes it again, so that several servers don't refresh it more often.
@@ -32,14 +35,8 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     every(&mut set, app, Duration::from_secs(1), |app| async move { app.flush_settled().await });
     every(&mut set, app, Duration::from_secs(5), |app| async move { app.flush_refusals().await });
     every(&mut set, app, Duration::from_secs(3_600), hourly);
-    every(&mut set, app, Duration::from_secs(600), |app| async move {
-        if let Err(error) = meters::compare_meters(&app).await {
-            internal(&format!("{error:#}"));
-        }
-        if let Err(error) = meters::compare_key_meters(&app).await {
-            internal(&format!("{error:#}"));
-        }
-    });
+    let users: Arc<Mutex<IdleSubjects>> = Arc::default();
+    every(&mut set, app, Duration::from_secs(600), move |app| compare_meters(app, Arc::clone(&users)));
     every(&mut set, app, Duration::from_secs(60), |app| async move {
         if let Err(error) = store::rollup::refresh(&app.jobs_db, REPORT_MIN_AGE).await {
             internal(&error);
@@ -59,6 +56,17 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     set.spawn(async move { identities.identities.discover().await });
     every(&mut set, app, Duration::from_secs(60), reconcile_due);
     set
+}
+
+/// Compares the meters of users and of API keys with the ledger. `users` is where the last round ended.
+async fn compare_meters(app: AppState, users: Arc<Mutex<IdleSubjects>>) {
+    let mut users = users.lock().await;
+    if let Err(error) = meters::compare_meters(&app, &mut users).await {
+        internal(&format!("{error:#}"));
+    }
+    if let Err(error) = meters::compare_key_meters(&app).await {
+        internal(&format!("{error:#}"));
+    }
 }
 
 /// Erases conversations that were deleted some time ago.
