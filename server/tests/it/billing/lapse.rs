@@ -1,7 +1,8 @@
 //! Failed payments and ended subscriptions.
 
 use super::{
-    ALL_DONE, FAILS_LATER, GOOD, ON_FREE, ON_PRO, api, buy, control, event, go, now, pay, redirect_target, selling,
+    ALL_DONE, FAILS_LATER, GOOD, ON_FREE, ON_PRO, api, buy, control, event, go, local_day, now, other_zone, pay,
+    redirect_target, selling,
 };
 use http::StatusCode;
 use serde_json::json;
@@ -22,6 +23,10 @@ async fn overdue_plan_ends_after_grace_and_is_restored_by_payment() {
     app.until("select count(*) = 1 from job where key like 'mail:payment_failed:%' and done_at is not null").await;
     // A pending event would recompute the grace.
     app.until(ALL_DONE).await;
+    let zone = other_zone();
+    ann.form("/settings/time-zone", &[("zone", zone)]).await;
+    let day = local_day(&app, zone, "select grace_until from subscription").await;
+    assert!(ann.text("/usage").await.contains(&format!("Your plan stays active until {day}.")));
     sqlx::query("update subscription set grace_until = now() - interval '1 minute'").execute(&app.db).await.unwrap();
     // A starting server checks grace periods at once.
     let (second, _stop) = app.start_second().await;

@@ -28,6 +28,20 @@ async fn selling(more: &[(&str, &str)]) -> TestApp {
     app
 }
 
+/// Returns a time zone in which the day is another one than in UTC, for the next hour at least.
+fn other_zone() -> &'static str {
+    let is_late = time::OffsetDateTime::now_utc().hour() >= 10;
+    if is_late { "Pacific/Kiritimati" } else { "Pacific/Pago_Pago" }
+}
+
+/// Returns the date of a query's instant in a time zone as pages have it, such as "3 March 2026".
+async fn local_day(app: &TestApp, zone: &str, instant: &'static str) -> String {
+    let at: time::OffsetDateTime = app.one(instant).await;
+    let sql = "select ($1::timestamptz at time zone $2)::date";
+    let day: time::Date = sqlx::query_scalar(sql).bind(at).bind(zone).fetch_one(&app.db).await.unwrap();
+    format!("{} {} {}", day.day(), day.month(), day.year())
+}
+
 /// Returns the target of a redirect.
 fn redirect_target(response: &reqwest::Response) -> String {
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
