@@ -50,11 +50,12 @@ pub(crate) async fn sync_customer(
     now: OffsetDateTime,
 ) -> anyhow::Result<Synced> {
     subscription::lock_customer(tx, customer_id).await?;
+    let products = plan::products(&mut *tx).await?;
     let before = subscription::of_customer(&mut *tx, customer_id).await?;
     let found = match billing.stripe.customer(customer_id).await.context("customer")? {
         Found::Current(customer) => Some(FetchedCustomer {
             created_for: customer.user_id(),
-            subscriptions: billing.stripe.subscriptions(customer_id).await.context("subscriptions")?,
+            subscriptions: billing.stripe.subscriptions(customer_id, &products).await.context("subscriptions")?,
             invoices: billing.stripe.invoices(customer_id).await.context("invoices")?,
         }),
         Found::Deleted => None,
@@ -74,7 +75,6 @@ pub(crate) async fn sync_customer(
     for written in &invoices {
         invoice::put(&mut *tx, written, user_id).await?;
     }
-    let products = plan::products(&mut *tx).await?;
     let plan_of = |fetched: &Fetched| {
         let product = fetched.product_id.as_ref()?;
         products.iter().find(|(known, _)| known == product).map(|(_, plan)| plan.clone())

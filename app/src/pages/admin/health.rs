@@ -173,6 +173,7 @@ fn flag(flag: BillingFlag) -> AnyView {
     let what = match flag.kind.as_str() {
         "refund" => "Refund",
         "dispute" => "Chargeback",
+        "dispute_won" => "Chargeback won: the amount was returned",
         "orphan" => "Subscription without an account",
         "two_customers" => "Second Stripe customer of one user",
         "two_subscriptions" => "Two subscriptions of one user",

@@ -158,3 +158,25 @@ async fn each_failed_payment_has_its_own_grace() {
     let days: f64 = app.one("select extract(epoch from grace_until - now())::float8 / 86400 from subscription").await;
     assert!((5.9..6.1).contains(&days), "{days} days of grace for {id}");
 }
+
+/// Field note 89: a subscription to which the owner has added another item keeps its plan, and costs both.
+#[tokio::test]
+async fn the_plan_is_found_among_several_items() {
+    let app = selling(&[]).await;
+    let mut ann = app.user("ann@example.com").await;
+    buy(&mut ann, "pro", GOOD).await;
+    app.until(ON_PRO).await;
+    app.until(ALL_DONE).await;
+    let id = |object: &serde_json::Value| object["id"].as_str().unwrap().to_owned();
+    let product = id(&api(&app, "POST", "products", &[("name", "More storage")]).await);
+    let price =
+        [("product", product.as_str()), ("currency", "usd"), ("unit_amount", "300"), ("recurring[interval]", "month")];
+    let price = id(&api(&app, "POST", "prices", &price).await);
+    let subscription = id(&app.stripe.all("subscription")[0]);
+    control(&app, &format!("item/{subscription}"), &[("price", &price)]).await;
+    app.until("select amount_minor = 2300 from subscription").await;
+    app.until(ALL_DONE).await;
+    assert!(app.one::<bool>(ON_PRO).await);
+    assert_eq!(app.one::<i64>("select count(*) from billing_flag where kind = 'unknown_product'").await, 0);
+    assert_eq!(app.one::<i64>("select count(*) from subscription where plan_id = 'pro'").await, 1);
+}
