@@ -177,6 +177,7 @@ fn flag(flag: BillingFlag) -> AnyView {
         "orphan" => "Subscription without an account",
         "two_customers" => "Second Stripe customer of one user",
         "two_subscriptions" => "Two subscriptions of one user",
+        "other_currency" => "Checkout refused: the user has paid in another currency",
         "unknown_product" => "Subscription to an unknown plan",
         _ => "Other",
     };

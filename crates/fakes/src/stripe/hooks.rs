@@ -104,6 +104,7 @@ pub(super) fn router() -> Router<Shared> {
         .route("/_control/hooks", post(hooks))
         .route("/_control/clock", post(clock))
         .route("/_control/card/{customer}", post(card))
+        .route("/_control/currency/{customer}", post(currency))
         .route("/_control/dispute/{charge}", post(dispute))
         .route("/_control/item/{subscription}", post(add_item))
         .route("/_control/history/{customer}", post(history))
@@ -153,6 +154,12 @@ async fn clock(State(shared): State<Shared>, RawForm(body): RawForm) {
 async fn card(State(shared): State<Shared>, Path(customer): Path<String>, RawForm(body): RawForm) {
     let form = read(&String::from_utf8_lossy(&body));
     shared.change(|state| state.cards.insert(customer, form["number"].as_str().unwrap_or_default().to_owned()));
+}
+
+/// `currency=eur`: gives a customer the currency of an earlier payment.
+async fn currency(State(shared): State<Shared>, Path(customer): Path<String>, RawForm(body): RawForm) {
+    let form = read(&String::from_utf8_lossy(&body));
+    shared.change(|state| state.edit(&customer, |customer| customer["currency"] = form["currency"].clone()));
 }
 
 async fn dispute(State(shared): State<Shared>, Path(charge): Path<String>) -> StatusCode {

@@ -243,3 +243,26 @@ async fn a_chargeback_that_was_won_is_shown_as_won() {
     dispute("evt_6", "charge.dispute.closed", "du_3", "lost").await;
     assert_eq!(app.one::<i64>(open).await, 1);
 }
+
+/// Field note 91: a user who has paid in another currency is told so, not to try again, and admins are alerted until one dismisses it.
+#[tokio::test]
+async fn another_currency_is_explained_and_alerted() {
+    let app = selling(&[]).await;
+    let (mut admin, mut ann) = (app.user("admin@example.com").await, app.user("ann@example.com").await);
+    go(&mut ann, "pro").await;
+    let customer = app.stripe.all("customer")[0]["id"].as_str().unwrap().to_owned();
+    control(&app, &format!("currency/{customer}"), &[("currency", "eur")]).await;
+    let refused = ann.form("/billing/checkout", &[("plan", "pro"), ("interval", "month")]).await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let page = refused.text().await.unwrap();
+    assert!(
+        page.contains("You have paid in another currency before") && page.contains("Nothing was charged"),
+        "{page}"
+    );
+    assert!(admin.text("/admin/health").await.contains("the user has paid in another currency"));
+    let (_, _second) = app.start_second().await; // It checks alerts at startup.
+    app.until("select count(*) = 1 from alert where kind = 'other_currency' and ended_at is null").await;
+    admin.form("/admin/health/clear", &[("kind", "other_currency"), ("object", &customer)]).await;
+    let (_, _third) = app.start_second().await;
+    app.until("select count(*) = 1 and bool_and(ended_at is not null) from alert where kind = 'other_currency'").await;
+}
