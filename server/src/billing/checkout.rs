@@ -6,7 +6,7 @@ use crate::AppState;
 use crate::failure::internal;
 use ::billing::{Fetched, NewCheckout, NewCustomer, PortalFlow, StripeError};
 use anyhow::Context as _;
-use domain::{BillingFlag, Period, Plan, PlanId, Problem, Viewer, brand};
+use domain::{Amount, BillingFlag, Period, Plan, PlanId, Problem, Viewer, brand};
 use std::sync::Arc;
 use store::account::Payer;
 use store::{account, billing_flag, checkout, plan, subscription};
@@ -68,7 +68,7 @@ pub(crate) async fn checkout_url(
     let unknown =
         || Problem::invalid("plan", "This plan isn't sold with that billing period. Choose one from the pricing page.");
     let plan = plans.into_iter().find(|plan| plan.id == *plan_id && !plan.is_free()).ok_or_else(unknown)?;
-    plan.price(interval).ok_or_else(unknown)?;
+    let shown = plan.price(interval).ok_or_else(unknown)?;
     let Some(price_id) = plan.price_id(interval).map(str::to_owned) else {
         internal(&format!("{} has no price at Stripe; run `plans push`", plan.id));
         return Err(Problem::billing_unavailable());
@@ -78,6 +78,7 @@ pub(crate) async fn checkout_url(
     // Runs in its own task: a second click cancels the first request, which must not stop halfway.
     let opening = tokio::spawn(async move {
         let _slot = billing.acquire_slot().await?;
+        check_price(&billing, &plan, &price_id, &shown).await?;
         match open_checkout(&app, &billing, &viewer, &price_id, plan.trial_days).await {
             Err(error) if matches!(error.downcast_ref(), Some(StripeError::OtherCurrency)) => {
                 Err(other_currency(&app, &viewer, &plan).await)
@@ -86,6 +87,16 @@ pub(crate) async fn checkout_url(
         }
     });
     opening.await.map_err(|error| internal(&error))?
+}
+
+/// Checks that Stripe charges what the pricing page shows. After a change of a plan's price they differ until `plans push` (field note 95).
+async fn check_price(billing: &Billing, plan: &Plan, price_id: &str, shown: &Amount) -> Result<(), Problem> {
+    let charged = billing.stripe.price_amount(price_id).await.map_err(|error| failed(&error.into()))?;
+    if charged == *shown {
+        return Ok(());
+    }
+    let message = format!("{} costs {shown} here and {charged} at Stripe; run `plans push`", plan.id);
+    Err(Problem { incident: internal(&message).incident, ..Problem::billing_unavailable() })
 }
 
 /// Flags a user who has paid in another currency than the plan's, of which admins are alerted, and returns the problem that says so (field

@@ -143,6 +143,21 @@ async fn paid_plan_applies_to_the_next_message() {
     assert_eq!(bob.quota().await["plan"], "max");
 }
 
+/// Field note 95: a price that was changed here but not yet at Stripe is never charged. Once it is pushed, page and checkout agree.
+#[tokio::test]
+async fn a_checkout_charges_what_the_page_shows() {
+    let app = selling(&[]).await;
+    let mut ann = app.user("ann@example.com").await;
+    app.sql("update plan set monthly_cents = 2500 where plan_id = 'pro'").await;
+    assert!(ann.text("/pricing").await.contains("$25"));
+    let refused = ann.form("/billing/checkout", &[("plan", "pro"), ("interval", "month")]).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(app.stripe.all("checkout.session").is_empty());
+    app.run(Command::Plans(Plans::Push)).await;
+    buy(&mut ann, "pro", GOOD).await;
+    app.until("select count(*) = 1 and bool_and(amount_minor = 2500) from subscription").await;
+}
+
 /// Pushing plans twice changes nothing. A new plan needs one row, and the pricing page shows every plan on sale.
 #[tokio::test]
 async fn pushing_plans_is_idempotent_and_includes_new_rows() {
