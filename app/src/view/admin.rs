@@ -245,6 +245,18 @@ pub struct AuditList {
     pub has_more: bool,
 }
 
+/// A plan with what the owner compares with its price.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRow {
+    /// The plan.
+    pub plan: Plan,
+    /// Maximum number of API keys.
+    pub api_keys: u32,
+    /// What a user costs at most in 30 days, and the model with which: all tokens of each day at the model's highest price. `None` if none of
+    /// its models is enabled.
+    pub max_cost: Option<(Picos, ModelName)>,
+}
+
 /// Number of users on a page of the account list.
 pub const USER_ROWS: u32 = 50;
 /// Number of rows on a page of the audit log.

@@ -5,6 +5,7 @@ use crate::model::{signed, unsigned};
 use crate::{Db, Result};
 use domain::{MicrosPerMillion, Model, ModelName, OutputLimit, Picos, Thinking, Tokens, UserId};
 use sqlx::PgExecutor;
+use std::collections::HashMap;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
@@ -133,6 +134,29 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Mo
         })
     });
     Ok(models.collect())
+}
+
+/// Returns each model's highest price in force, over all tiers and kinds of tokens.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn highest_prices(
+    db: impl PgExecutor<'_>,
+    now: OffsetDateTime,
+) -> Result<HashMap<ModelName, MicrosPerMillion>> {
+    let rows = sqlx::query!(
+        r#"select model as "model!",
+                  max(greatest(input_micros_per_million, cache_read_micros_per_million, cache_write_micros_per_million,
+                               cache_write_long_micros_per_million, output_micros_per_million)) as "highest!"
+           from (
+             select distinct on (model, coalesce(above_tokens, 0)) * from model_price where effective_at <= $1
+             order by model, coalesce(above_tokens, 0), effective_at desc
+           ) price group by model"#,
+        now,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (ModelName(row.model), MicrosPerMillion(row.highest))).collect())
 }
 
 /// The result of changing a model's settings.

@@ -4,7 +4,7 @@ use super::api_key::keys_with_use;
 use super::model::warnings;
 use super::{PageState, Reader, Refusal, billing_of, refuse, usage_of};
 use crate::view::admin::{
-    AUDIT_ROWS, AccountList, AuditList, KeyFigures, ModelUse, Moment, TopUsersView, USER_ROWS, UsageInterval,
+    AUDIT_ROWS, AccountList, AuditList, KeyFigures, ModelUse, Moment, PlanRow, TopUsersView, USER_ROWS, UsageInterval,
 };
 use domain::report::start_of_hour;
 use domain::{AccountSummary, ModelName, Picos, Plan, Problem, ReportPeriod, Tokens, UsageFilter};
@@ -198,17 +198,27 @@ async fn accounts(
     found.map_err(|error| state.fail(error))
 }
 
-/// Loads all plans, each with its number of API keys, and the names of all models that a plan can allow.
-pub(crate) async fn plans(state: &PageState) -> Result<(Vec<(Plan, u32)>, Vec<ModelName>), Refusal> {
-    let (db, fail) = (&state.admin_db, |error| state.fail(error));
+/// Days of which a plan's maximum cost is shown.
+const COST_DAYS: u64 = 30;
+
+/// Loads all plans, and the names of all models that a plan can allow.
+pub(crate) async fn plans(state: &PageState) -> Result<(Vec<PlanRow>, Vec<ModelName>), Refusal> {
+    let (db, fail, now) = (&state.admin_db, |error| state.fail(error), (state.now)());
     let plans = store::plan::list(db).await.map_err(fail)?;
-    let models = store::model_rule::list(db, (state.now)()).await.map_err(fail)?;
+    let models = store::model_rule::list(db, now).await.map_err(fail)?;
     let keys = store::plan_rule::api_keys(db).await.map_err(fail)?;
-    let with_keys = |plan: Plan| {
-        let keys = keys.get(&plan.id).map_or(0, |keys| keys.unsigned_abs());
-        (plan, keys)
+    let highest = store::model_rule::highest_prices(db, now).await.map_err(fail)?;
+    let max_cost = |plan: &Plan| {
+        let usable = models.iter().filter(|row| row.rules.enabled && plan.allows(&row.model.name));
+        let tokens = plan.tokens_per_day.0.saturating_mul(COST_DAYS);
+        usable.filter_map(|row| Some((highest.get(&row.model.name)?.of(tokens), row.model.name.clone()))).max()
     };
-    Ok((plans.into_iter().map(with_keys).collect(), models.into_iter().map(|row| row.model.name).collect()))
+    let row = |plan: Plan| PlanRow {
+        api_keys: keys.get(&plan.id).map_or(0, |keys| keys.unsigned_abs()),
+        max_cost: max_cost(&plan),
+        plan,
+    };
+    Ok((plans.into_iter().map(row).collect(), models.iter().map(|row| row.model.name.clone()).collect()))
 }
 
 /// Loads a page of the audit log, newest first.
