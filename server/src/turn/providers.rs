@@ -275,10 +275,10 @@ impl Providers {
 /// Removes the user, password and query of a URL.
 fn without_secrets(url: &str) -> String {
     let plain = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = plain.split_once("://") else { return plain.to_owned() };
+    let (scheme, rest) = plain.split_at(plain.find("://").map_or(0, |at| at + "://".len()));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
+    format!("{scheme}{host}{path}")
 }
 
 fn millis(left: Duration) -> u64 {
@@ -305,7 +305,7 @@ mod tests {
             ("https://api.openai.com/v1", "https://api.openai.com/v1"),
             ("https://user:pass@proxy.example:8443/v1?key=k#f", "https://proxy.example:8443/v1"),
             ("http://a@b@proxy.example?key=a/b@c", "http://proxy.example"),
-            ("proxy.example/v1?key=k", "proxy.example/v1"),
+            ("user:pass@proxy.example/v1?key=k", "proxy.example/v1"),
         ] {
             assert_eq!(without_secrets(url), shown);
         }
