@@ -1,6 +1,7 @@
 //! Alerts to admins by mail and webhook: a user with a large share of the day's usage, a spend cap that is nearly reached, the cap on
 //! sign-ups, a proxy that isn't trusted, an open circuit, a provider that rejects our account, a model that is about to end, dead letters,
-//! meter drift, an API key whose calls look like a loop, a user who can't buy a plan in its currency. Each is sent once when it begins and once when it is resolved.
+//! meter drift, an API key whose calls look like a loop, a user who can't buy a plan in its currency. Each is sent once when it begins and
+//! once when it is resolved.
 
 use crate::AppState;
 use crate::billing::checkout::OTHER_CURRENCY;
