@@ -13,9 +13,9 @@ use crate::billing::client::failed;
 use crate::billing::{inbox, reconcile};
 use crate::failure::internal;
 use domain::Problem;
+use meters::Rounds;
 use std::sync::Arc;
 use std::time::Duration;
-use store::usage::IdleSubjects;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -35,8 +35,8 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     every(&mut set, app, Duration::from_secs(1), |app| async move { app.flush_settled().await });
     every(&mut set, app, Duration::from_secs(5), |app| async move { app.flush_refusals().await });
     every(&mut set, app, Duration::from_secs(3_600), hourly);
-    let users: Arc<Mutex<IdleSubjects>> = Arc::default();
-    every(&mut set, app, Duration::from_secs(600), move |app| compare_meters(app, Arc::clone(&users)));
+    let rounds: Arc<Mutex<Rounds>> = Arc::default();
+    every(&mut set, app, Duration::from_secs(600), move |app| compare_meters(app, Arc::clone(&rounds)));
     every(&mut set, app, Duration::from_secs(60), |app| async move {
         if let Err(error) = store::rollup::refresh(&app.jobs_db, REPORT_MIN_AGE).await {
             internal(&error);
@@ -58,13 +58,13 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     set
 }
 
-/// Compares the meters of users and of API keys with the ledger. `users` is where the last round ended.
-async fn compare_meters(app: AppState, users: Arc<Mutex<IdleSubjects>>) {
-    let mut users = users.lock().await;
-    if let Err(error) = meters::compare_meters(&app, &mut users).await {
+/// Compares the meters of users and of API keys with the ledger.
+async fn compare_meters(app: AppState, rounds: Arc<Mutex<Rounds>>) {
+    let mut rounds = rounds.lock().await;
+    if let Err(error) = meters::compare_meters(&app, &mut rounds).await {
         internal(&format!("{error:#}"));
     }
-    if let Err(error) = meters::compare_key_meters(&app).await {
+    if let Err(error) = meters::compare_key_meters(&app, &mut rounds).await {
         internal(&format!("{error:#}"));
     }
 }

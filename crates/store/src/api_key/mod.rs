@@ -5,7 +5,7 @@ mod history;
 
 pub use caller::{authenticate, is_allowed_origin, mark_used};
 pub use domain::ApiKey;
-pub use history::{CallerUsage, KeyPast, UsageOf, history, list_idle, usage_by_caller, usage_of_keys};
+pub use history::{CallerUsage, IdleKeys, KeyPast, UsageOf, history, usage_by_caller, usage_of_keys};
 
 use crate::{Result, Tx};
 use domain::{ApiEndpoint, ApiKeyId, ModelName, Picos, Tokens, TripReason, UserId};
