@@ -157,7 +157,7 @@ impl AppState {
     /// Returns the state that pages read from.
     pub(crate) fn page_state(&self) -> PageState {
         let (providers, circuits) = (Arc::clone(&self.providers), Arc::clone(&self.providers));
-        let protection = Arc::clone(&self.protection);
+        let (protection, base_urls) = (Arc::clone(&self.protection), Arc::clone(&self.providers));
         let (config, identities) = (Arc::clone(&self.config), Arc::clone(&self.identities));
         PageState {
             db: self.db.clone(),
@@ -167,6 +167,7 @@ impl AppState {
             offers: Arc::new(move |model| providers.offers(model)),
             providers: Arc::new(move || circuits.circuits()),
             has_key: Arc::new(move |name| config.has_key(name)),
+            env_base_url: Arc::new(move |name| base_urls.shown_base_url(name)),
             ignored_forward: Arc::new(move || protection.forwards.latest()),
             daily_spend: self.config.daily_spend,
             identity_providers: self.identity_providers(),

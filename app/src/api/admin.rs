@@ -1,10 +1,10 @@
 //! Server functions of the owner's pages. They return a 404 to users who aren't admins.
 
 use super::Refusal;
-use crate::view::admin::{AccountList, AuditList, HealthView, ModelsView, TopUsersView, UserView};
+use crate::view::admin::{AccountList, AuditList, HealthView, ModelsView, PlanRow, TopUsersView, UserView};
 use crate::view::chat_settings::RetentionView;
 use crate::view::provider::ProviderRow;
-use domain::{ModelName, Plan, UsageFilter, UserId};
+use domain::{ModelName, UsageFilter, UserId};
 use leptos::prelude::*;
 
 /// Loads the health of the deployment.
@@ -38,9 +38,9 @@ pub async fn users(
     crate::api::context::users(&state, &search, is_risky, page).await
 }
 
-/// Loads all plans, each with its number of API keys, and the names of all models that a plan can allow.
+/// Loads all plans, and the names of all models that a plan can allow.
 #[server(prefix = "/fn", endpoint = "admin_plans")]
-pub async fn plans() -> Result<(Vec<(Plan, u32)>, Vec<ModelName>), Refusal> {
+pub async fn plans() -> Result<(Vec<PlanRow>, Vec<ModelName>), Refusal> {
     let state = crate::api::context::admin()?;
     crate::api::context::plans(&state).await
 }

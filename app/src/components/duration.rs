@@ -25,7 +25,12 @@ pub fn wait(ms: u64) -> String {
 /// Formats the UTC date of a timestamp: "3 March 2026".
 #[must_use]
 pub fn day(at: OffsetDateTime) -> String {
-    let at = at.to_offset(UtcOffset::UTC);
+    local_day(at.to_offset(UtcOffset::UTC))
+}
+
+/// Formats the date of a timestamp by its own offset, as [`crate::view::billing`] has them: "3 March 2026".
+#[must_use]
+pub fn local_day(at: OffsetDateTime) -> String {
     format!("{} {} {}", at.day(), at.month(), at.year())
 }
 

@@ -1,6 +1,6 @@
 //! The page frame: header, banners and footer.
 
-use super::duration::day;
+use super::duration::local_day;
 use super::footer::SiteFooter;
 use super::icon::{Draw, Icon, Mark};
 use crate::page_context::page_context;
@@ -79,7 +79,7 @@ pub fn Overdue() -> impl IntoView {
             <div class="banner" role="status">
                 <p class="row">
                     <Draw icon=Icon::Alert/>
-                    <span>{format!("Your last payment failed. Your plan stays active until {}. ", day(until))}
+                    <span>{format!("Your last payment failed. Your plan stays active until {}. ", local_day(until))}
                         <a href="/settings/billing">"Update card"</a></span>
                 </p>
             </div>

@@ -4,7 +4,8 @@ use super::billing::{BillingView, Payments};
 use super::usage::UsageView;
 use crate::view::api_key::KeyUse;
 use domain::{
-    Amount, ApiKey, AuditEntry, Model, ModelName, Picos, Plan, PlanId, Tokens, UsageSum, UserId, UserUsage, Viewer,
+    AccountSummary, ApiKey, AuditEntry, BillingFlag, DeadLetter, HeldCall, Model, ModelName, Picos, Plan, PlanId,
+    Tokens, UsageSum, UserId, UserUsage, Viewer,
 };
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
@@ -18,6 +19,10 @@ pub struct ModelUse {
     pub failed: u64,
     /// Cost.
     pub cost: Picos,
+    /// Tokens written to caches, which are part of the cached input.
+    pub cache_write: Tokens,
+    /// The part of `cache_write` with the longer lifetime.
+    pub cache_write_long: Tokens,
     /// Reasoning tokens, which are part of the output.
     pub reasoning: Tokens,
     /// Median and 95th percentile of the time to first token, in milliseconds to two significant digits. `None` without measurements.
@@ -128,19 +133,6 @@ pub struct OwnLimits {
     pub until: OffsetDateTime,
 }
 
-/// The reservation of a running call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
-    /// The model that is called.
-    pub model: ModelName,
-    /// When the call started.
-    pub since: OffsetDateTime,
-    /// Reserved tokens.
-    pub reserved: Tokens,
-    /// Whether the server that runs it has renewed its lease recently.
-    pub is_alive: bool,
-}
-
 /// The data of a user's admin page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserView {
@@ -167,41 +159,9 @@ pub struct UserView {
     /// Expiry of each live session, latest first.
     pub sessions: Vec<OffsetDateTime>,
     /// Reservations of running calls.
-    pub holds: Vec<Hold>,
+    pub holds: Vec<HeldCall>,
     /// Admin actions on this user, newest first.
     pub audit: Vec<AuditEntry>,
-}
-
-/// A Stripe event that became a dead letter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// Stripe's id of the event.
-    pub id: String,
-    /// Type of the event.
-    pub kind: String,
-    /// Error of the last attempt.
-    pub error: String,
-    /// Number of attempts.
-    pub attempts: i32,
-    /// When it became a dead letter.
-    pub at: OffsetDateTime,
-}
-
-/// A billing flag that needs attention, such as a refund or a chargeback.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Flag {
-    /// Kind of the flag.
-    pub kind: String,
-    /// Stripe's id of the flagged object.
-    pub object_id: String,
-    /// The user concerned, if known.
-    pub user_id: Option<UserId>,
-    /// The user's email.
-    pub email: Option<String>,
-    /// The amount concerned, if any.
-    pub amount: Option<Amount>,
-    /// When the flag was raised.
-    pub at: OffsetDateTime,
 }
 
 /// A difference from Stripe found by reconciliation.
@@ -229,7 +189,7 @@ pub struct HealthView {
     /// Dead letters.
     pub dead_letters: Vec<DeadLetter>,
     /// Open billing flags.
-    pub flags: Vec<Flag>,
+    pub flags: Vec<BillingFlag>,
     /// Configured providers, each with the milliseconds until its open circuit allows a retry, or `None` if it is closed.
     pub providers: Vec<(String, Option<u64>)>,
     /// The latest request whose forwarded address this server ignored, if any.
@@ -265,27 +225,6 @@ pub struct IgnoredForward {
     pub requests: u64,
 }
 
-/// One account in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountSummary {
-    /// The account.
-    pub user_id: UserId,
-    /// The user's email.
-    pub email: String,
-    /// The user's plan.
-    pub plan: PlanId,
-    /// Whether the user is an admin.
-    pub is_admin: bool,
-    /// Whether the account is paused, which makes it read-only.
-    pub is_paused: bool,
-    /// When the account was created.
-    pub created_at: OffsetDateTime,
-    /// Number of accounts that were created from the same network, this one included, if there are suspiciously many.
-    pub same_block: Option<u64>,
-    /// Number of accounts whose address reaches the same mailbox, this one included, if there are several.
-    pub same_address: Option<u64>,
-}
-
 /// A page of the account list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountList {
@@ -304,6 +243,18 @@ pub struct AuditList {
     pub rows: Vec<AuditEntry>,
     /// Whether there are older entries.
     pub has_more: bool,
+}
+
+/// A plan with what the owner compares with its price.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRow {
+    /// The plan.
+    pub plan: Plan,
+    /// Maximum number of API keys.
+    pub api_keys: u32,
+    /// What a user costs at most in 30 days, and the model with which: all tokens of each day at the model's highest price. `None` if none of
+    /// its models is enabled.
+    pub max_cost: Option<(Picos, ModelName)>,
 }
 
 /// Number of users on a page of the account list.

@@ -15,7 +15,7 @@ pub enum Payments {
     FakeProvider,
 }
 
-/// A user's subscription, invoices and remaining quota.
+/// A user's subscription, invoices and remaining quota. Timestamps have the offset of the user's time zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BillingView {
     /// The configured payment provider, which decides whether plans can be bought or changed.

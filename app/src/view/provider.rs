@@ -13,6 +13,8 @@ pub struct ProviderRow {
     pub provider: Provider,
     /// Whether the environment has the key that it names; `None` if it names none.
     pub has_key: Option<bool>,
+    /// The environment variable whose base URL overrides that of the provider, and this URL; `None` if there is none.
+    pub env_base_url: Option<(String, String)>,
     /// Its models: name, display name, and whether they are enabled.
     pub models: Vec<(ModelName, String, bool)>,
     /// Milliseconds until its open circuit allows a retry; `None` while the circuit is closed.

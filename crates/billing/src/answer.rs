@@ -94,6 +94,18 @@ pub(crate) struct RawPrice {
 pub(crate) struct RawRecurring {
     pub interval: String,
     pub interval_count: Option<i64>,
+    pub usage_type: Option<String>,
+}
+
+impl RawItem {
+    /// Returns what the item costs in a period. What a metered item costs is known only afterwards.
+    fn minor(&self) -> i64 {
+        let usage = self.price.recurring.as_ref().and_then(|recurring| recurring.usage_type.as_deref());
+        match usage {
+            Some("metered") => 0,
+            _ => self.price.unit_amount.unwrap_or(0).saturating_mul(self.quantity.unwrap_or(1)),
+        }
+    }
 }
 
 /// A subscription as fetched from Stripe.
@@ -105,15 +117,15 @@ pub struct Fetched {
     pub customer_id: String,
     /// Its status.
     pub status: SubscriptionStatus,
-    /// Product of the first item; `None` if there are no items.
+    /// Product of the plan's item; `None` if there are no items.
     pub product_id: Option<String>,
-    /// Price of the first item.
+    /// Price of the plan's item.
     pub price_id: Option<String>,
-    /// Id of the first item, which a change of plan updates.
+    /// Id of the plan's item, which a change of plan updates.
     pub item_id: Option<String>,
     /// Billing period.
     pub period: Period,
-    /// Price of one period: the sum over all items.
+    /// Price of one period: the sum over all items that aren't metered.
     pub amount: Amount,
     /// Whether discounts or automatic taxes change that amount.
     pub is_adjusted: bool,
@@ -157,19 +169,18 @@ impl Fetched {
     }
 }
 
-impl From<RawSubscription> for Fetched {
-    fn from(raw: RawSubscription) -> Self {
-        // A plan is the first item; items that were added by hand in Stripe only add to the price.
-        let total = raw
-            .items
-            .data
-            .iter()
-            .map(|item| item.price.unit_amount.unwrap_or(0).saturating_mul(item.quantity.unwrap_or(1)));
-        let minor = total.fold(0_i64, i64::saturating_add);
-        let line = raw.items.data.into_iter().next();
+impl RawSubscription {
+    /// Converts the subscription. Its plan's item is the first one with one of the products, and without any the first of all: items that were
+    /// added in Stripe may stand before it, and only add to the price.
+    pub(crate) fn read(self, products: &[(String, PlanId)]) -> Fetched {
+        let raw = self;
+        let minor = raw.items.data.iter().map(RawItem::minor).fold(0_i64, i64::saturating_add);
+        let is_plan = |item: &RawItem| products.iter().any(|(product, _)| *product == item.price.product);
+        let own = raw.items.data.iter().position(is_plan).unwrap_or(0);
+        let line = raw.items.data.into_iter().nth(own);
         let ends = line.as_ref().and_then(|line| line.current_period_end).or(raw.current_period_end);
         let period_end = moment(ends.unwrap_or(raw.created));
-        Self {
+        Fetched {
             id: raw.id,
             customer_id: raw.customer,
             status: SubscriptionStatus::parse(&raw.status),
@@ -270,4 +281,42 @@ pub struct Charge {
     pub amount_refunded: Option<i64>,
     /// Currency code, three lower-case letters.
     pub currency: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Field note 89: a metered item that stands before the plan's item neither hides it nor changes its price.
+    #[test]
+    fn the_plans_item_counts_wherever_it_stands() {
+        let item = |id: &str, product: &str, amount: i64, usage: &str, end: i64| {
+            format!(
+                r#"{{"id":"{id}","quantity":1,"current_period_end":{end},"price":{{"id":"price_{id}","product":"{product}",
+                    "unit_amount":{amount},"currency":"eur","recurring":{{"interval":"month","usage_type":"{usage}"}}}}}}"#
+            )
+        };
+        let read = |items: &[String]| {
+            let text = format!(
+                r#"{{"id":"sub_1","customer":"cus_1","status":"active","created":5,"cancel_at_period_end":true,
+                    "items":{{"data":[{}]}}}}"#,
+                items.join(",")
+            );
+            let raw: RawSubscription = miniserde::json::from_str(&text).unwrap();
+            raw.read(&[("plan_pro".to_owned(), PlanId("pro".to_owned()))])
+        };
+        let plan = item("si_plan", "plan_pro", 2_000, "licensed", 70);
+        let (metered, seats) =
+            (item("si_meter", "calls", 10, "metered", 60), item("si_seats", "seats", 500, "licensed", 70));
+        for items in [[metered.clone(), plan.clone(), seats.clone()], [seats.clone(), metered.clone(), plan.clone()]] {
+            let found = read(&items);
+            assert_eq!(found.product_id.as_deref(), Some("plan_pro"));
+            assert_eq!((found.item_id.as_deref(), found.price_id.as_deref()), (Some("si_plan"), Some("price_si_plan")));
+            assert_eq!((found.amount.minor, found.amount.currency.as_str()), (2_500, "eur"));
+            assert_eq!((found.period_end, found.ends_at), (moment(70), Some(moment(70))));
+        }
+        // Without a plan's item it is the first one, and none of a plan.
+        assert_eq!(read(&[metered, seats]).product_id.as_deref(), Some("calls"));
+        assert_eq!(read(&[]).product_id, None);
+    }
 }

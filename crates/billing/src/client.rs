@@ -36,6 +36,10 @@ pub enum StripeError {
         /// The parameter that Stripe rejected, or `none`.
         param: String,
     },
+    /// Stripe rejected the request because the customer has a subscription, an invoice item or a discount in another currency, and one
+    /// customer can't combine currencies.
+    #[error("Stripe refused: the customer has another currency")]
+    OtherCurrency,
     /// No response, or one after which a request is retried (409, 429 or 5xx).
     #[error("Stripe can't be reached: {0}")]
     Unreachable(String),
@@ -53,9 +57,17 @@ impl StripeError {
     }
 }
 
+/// Returns whether a message of Stripe says that currencies can't be combined. There is no code for it.
+fn is_about_currencies(message: &str) -> bool {
+    message.to_ascii_lowercase().contains("combine currencies")
+}
+
 impl From<stripe::StripeError> for StripeError {
     fn from(error: stripe::StripeError) -> Self {
         match error {
+            stripe::StripeError::Stripe(error, _) if error.message.as_deref().is_some_and(is_about_currencies) => {
+                Self::OtherCurrency
+            }
             stripe::StripeError::Stripe(error, status) if status != 409 && status != 429 && status < 500 => {
                 let code = error.code.as_ref().map_or_else(|| error.type_.to_string(), ToString::to_string);
                 Self::Refused { status, code, param: error.param.clone().unwrap_or_else(|| "none".to_owned()) }

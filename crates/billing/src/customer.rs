@@ -2,7 +2,7 @@
 
 use crate::answer::{Charge, Customer, Fetched, Found, Named, Page, RawInvoice, RawSubscription, USER_ID};
 use crate::{Stripe, StripeError};
-use domain::{Invoice, UserId};
+use domain::{Invoice, PlanId, UserId};
 use std::collections::HashMap;
 use stripe_billing::invoice::ListInvoice;
 use stripe_billing::subscription::{CancelSubscription, ListSubscription, ListSubscriptionStatus};
@@ -72,19 +72,27 @@ impl Stripe {
         Ok(ids)
     }
 
-    /// Loads all subscriptions of a customer, including those that have ended.
+    /// Loads all subscriptions of a customer, including those that have ended. `products` are those of the plans.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
-    pub async fn subscriptions(&self, customer_id: &str) -> Result<Vec<Fetched>, StripeError> {
-        self.all_subscriptions(Some(customer_id)).await
+    pub async fn subscriptions(
+        &self,
+        customer_id: &str,
+        products: &[(String, PlanId)],
+    ) -> Result<Vec<Fetched>, StripeError> {
+        self.all_subscriptions(Some(customer_id), products).await
     }
 
     /// Loads every subscription of the account, or of one customer, page by page, including those that have ended.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
-    pub async fn all_subscriptions(&self, customer_id: Option<&str>) -> Result<Vec<Fetched>, StripeError> {
+    pub async fn all_subscriptions(
+        &self,
+        customer_id: Option<&str>,
+        products: &[(String, PlanId)],
+    ) -> Result<Vec<Fetched>, StripeError> {
         let mut all: Vec<Fetched> = Vec::new();
         loop {
             let mut request = ListSubscription::new().limit(100).status(ListSubscriptionStatus::All);
@@ -96,7 +104,7 @@ impl Stripe {
             }
             let page = self.send::<Page<RawSubscription>>(&request).await?;
             let (more, before) = (page.has_more.unwrap_or(false), all.len());
-            all.extend(page.data.into_iter().map(Fetched::from));
+            all.extend(page.data.into_iter().map(|raw| raw.read(products)));
             if !more || all.len() == before {
                 return Ok(all);
             }

@@ -2,7 +2,7 @@
 
 use crate::answer::{Named, Page, RawPrice, period};
 use crate::{Stripe, StripeError};
-use domain::{Period, Plan};
+use domain::{Amount, Period, Plan};
 use miniserde::Deserialize;
 use std::collections::HashMap;
 use stripe_billing::billing_portal_configuration::{
@@ -16,7 +16,9 @@ use stripe_billing::billing_portal_configuration::{
     CreateBillingPortalConfigurationFeaturesSubscriptionUpdateProrationBehavior, InvoiceListParam,
     PaymentMethodUpdateParam, RetrieveBillingPortalConfiguration, SubscriptionUpdateProductParam,
 };
-use stripe_product::price::{CreatePrice, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice};
+use stripe_product::price::{
+    CreatePrice, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice, RetrievePrice,
+};
 use stripe_product::product::{CreateProduct, RetrieveProduct, UpdateProduct};
 
 /// A plan for sale, and the name of its product in Stripe.
@@ -107,6 +109,15 @@ impl Stripe {
         Ok(at)
     }
 
+    /// Loads what a price charges per period.
+    ///
+    /// # Errors
+    /// Returns an error if Stripe refuses the request or can't be reached.
+    pub async fn price_amount(&self, price_id: &str) -> Result<Amount, StripeError> {
+        let price = self.send::<RawPrice>(&RetrievePrice::new(price_id)).await?;
+        Ok(Amount { minor: price.unit_amount.unwrap_or(0), currency: price.currency })
+    }
+
     async fn product(&self, sold: &ForSale<'_>, changes: &mut Vec<String>) -> Result<String, StripeError> {
         // With an id of our own the product is found without Stripe's search, which lags.
         let id = format!("plan_{}", sold.plan.id);
@@ -131,7 +142,7 @@ impl Stripe {
         &self,
         product: &str,
         lookup: &str,
-        amount: &domain::Amount,
+        amount: &Amount,
         period: Period,
     ) -> Result<String, StripeError> {
         let currency: stripe_types::Currency =

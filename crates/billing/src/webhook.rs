@@ -114,6 +114,8 @@ pub enum EventObject {
         minor: i64,
         /// Currency code, three lower-case letters.
         currency: String,
+        /// Whether it was decided for us, so that the amount is ours again.
+        is_won: bool,
     },
     /// An event that is not handled.
     Other,
@@ -146,6 +148,7 @@ impl BillingEvent {
                 charge_id: id_of(&raw_object["charge"]),
                 minor: raw_object["amount"].as_i64().unwrap_or(0),
                 currency: raw_object["currency"].as_str().unwrap_or("usd").to_owned(),
+                is_won: raw_object["status"] == "won",
             },
             kind if kind.starts_with("checkout.session.") => EventObject::Checkout { session_id: own },
             kind if kind.starts_with("customer.") || kind.starts_with("invoice.") => EventObject::Customer,

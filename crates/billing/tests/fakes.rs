@@ -95,7 +95,7 @@ async fn paid_checkout_is_readable_by_both_clients() {
     assert_eq!(pay(&url, "4000000000000002").await.status(), 200, "a declined card shows the page again");
     let paid = pay(&url, "4242 4242 4242 4242").await;
     assert_eq!(paid.headers()["location"], format!("https://x.example/back?s={}", opened.id));
-    let [subscription] = ours.subscriptions(&customer).await.unwrap().try_into().unwrap();
+    let [subscription] = ours.subscriptions(&customer, &[]).await.unwrap().try_into().unwrap();
     assert_eq!((subscription.status, subscription.period), (SubscriptionStatus::Trialing, Period::Month));
     assert_eq!((subscription.amount.minor, subscription.product_id.as_deref()), (2_000, Some("plan_pro")));
     let [invoice] = ours.invoices(&customer).await.unwrap().try_into().unwrap();
@@ -137,7 +137,7 @@ async fn with_history(fake: &FakeStripe, ours: &Stripe, name: &str, form: &[(&st
     let url = format!("{}/_control/history/{customer}", fake.url());
     let done = reqwest::Client::new().post(url).form(form).send().await.unwrap();
     assert_eq!(done.status(), 200, "{name}");
-    let [subscription] = ours.subscriptions(&customer).await.unwrap().try_into().unwrap();
+    let [subscription] = ours.subscriptions(&customer, &[]).await.unwrap().try_into().unwrap();
     (subscription, ours.invoices(&customer).await.unwrap())
 }
 

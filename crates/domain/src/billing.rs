@@ -159,3 +159,35 @@ pub struct Invoice {
     /// When it was created.
     pub created_at: OffsetDateTime,
 }
+
+/// A billing event that the owner should check, such as a refund or a chargeback.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BillingFlag {
+    /// Its kind, such as `refund`, `dispute` or `orphan`.
+    pub kind: String,
+    /// Stripe's id of the object.
+    pub object_id: String,
+    /// The user concerned, if known.
+    pub user_id: Option<UserId>,
+    /// The amount concerned, if any.
+    pub amount: Option<Amount>,
+    /// When the flag was raised.
+    pub created_at: OffsetDateTime,
+    /// The user's email. Set when a flag is loaded and ignored when one is raised.
+    pub email: Option<String>,
+}
+
+/// A Stripe event that failed too often.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Stripe's id of the event.
+    pub id: String,
+    /// Stripe's type of the event.
+    pub kind: String,
+    /// Error of the last attempt.
+    pub error: Option<String>,
+    /// Number of attempts.
+    pub attempts: i32,
+    /// When it became a dead letter.
+    pub dead_at: OffsetDateTime,
+}

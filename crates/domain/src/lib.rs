@@ -1,6 +1,7 @@
 //! The product's shared types and rules, without I/O. Every other crate uses these types, and they compile for both the server and
 //! the browser.
 
+pub mod account;
 pub mod api_key;
 pub mod attachment;
 pub mod audit;
@@ -27,10 +28,11 @@ pub mod top_users;
 pub mod usage;
 pub mod viewer;
 
+pub use account::{AccountSummary, HeldCall};
 pub use api_key::{ApiEndpoint, ApiKey, ApiKeyState, TripReason};
 pub use attachment::{Attachment, AttachmentKind};
 pub use audit::AuditEntry;
-pub use billing::{Invoice, Subscription, SubscriptionStatus};
+pub use billing::{BillingFlag, DeadLetter, Invoice, Subscription, SubscriptionStatus};
 pub use chat_settings::{AnswerLength, ChatSettings, Preset};
 pub use event::TurnEvent;
 pub use ids::{

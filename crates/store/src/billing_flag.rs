@@ -1,32 +1,16 @@
 //! Billing flags for the owner to review: refunds, chargebacks, subscriptions without an account.
 
 use crate::Result;
-use domain::{Amount, UserId};
+use domain::{Amount, BillingFlag};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-/// A billing event that needs the owner's attention.
-pub struct Flag {
-    /// Kind: `refund`, `dispute`, `orphan`, `two_subscriptions`, `unknown_product`.
-    pub kind: String,
-    /// Id of the Stripe object.
-    pub object_id: String,
-    /// The user concerned, if known.
-    pub user_id: Option<UserId>,
-    /// The amount concerned, if any.
-    pub amount: Option<Amount>,
-    /// When the flag was raised.
-    pub created_at: OffsetDateTime,
-    /// The user's email. Set when a flag is loaded and ignored when one is raised.
-    pub email: Option<String>,
-}
 
 /// Raises a flag. A cleared flag stays cleared unless the amount has changed, for example because more was refunded.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn raise(db: impl PgExecutor<'_>, flag: &Flag) -> Result<()> {
+pub async fn raise(db: impl PgExecutor<'_>, flag: &BillingFlag) -> Result<()> {
     sqlx::query!(
         "insert into billing_flag (kind, object_id, user_id, amount_minor, currency, created_at)
          values ($1, $2, $3, $4, $5, $6)
@@ -48,7 +32,7 @@ pub async fn raise(db: impl PgExecutor<'_>, flag: &Flag) -> Result<()> {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Flag>> {
+pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<BillingFlag>> {
     let rows = sqlx::query!(
         r#"select f.kind, f.object_id, f.user_id, f.amount_minor, f.currency, f.created_at, a.email as "email?"
            from billing_flag f left join account a using (user_id)
@@ -58,7 +42,7 @@ pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Flag>> {
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Flag {
+        .map(|row| BillingFlag {
             kind: row.kind,
             object_id: row.object_id,
             user_id: row.user_id.map(Into::into),

@@ -27,6 +27,7 @@ pub mod invoice;
 pub mod job;
 pub mod known_browser;
 pub mod ledger;
+pub mod local_time;
 pub mod message;
 pub mod model;
 pub mod model_rule;

@@ -3,8 +3,9 @@
 
 use crate::model::{signed, unsigned};
 use crate::{Db, Result};
-use domain::{MicrosPerMillion, Model, ModelName, OutputLimit, Picos, UserId};
+use domain::{MicrosPerMillion, Model, ModelName, OutputLimit, Picos, Thinking, Tokens, UserId};
 use sqlx::PgExecutor;
+use std::collections::HashMap;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
@@ -58,6 +59,12 @@ pub struct Rules {
     pub ends_at: Option<Date>,
     /// Whether it reads images.
     pub takes_images: bool,
+    /// Whether it reasons before it answers.
+    pub thinking: Thinking,
+    /// The reasoning efforts that can be requested, lowest first; empty if it has no such setting.
+    pub efforts: Vec<String>,
+    /// Smallest prompt that its provider caches at an explicit breakpoint; `None` sets no breakpoints.
+    pub min_cacheable: Option<Tokens>,
 }
 
 /// Lists all models in the order of the model picker.
@@ -114,6 +121,9 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Mo
             output_limit: model.output_limit,
             ends_at: model.ends_at,
             takes_images: model.takes_images,
+            thinking: model.thinking,
+            efforts: model.efforts.clone(),
+            min_cacheable: model.min_cacheable,
         };
         Some(ModelSettings {
             model,
@@ -124,6 +134,29 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Mo
         })
     });
     Ok(models.collect())
+}
+
+/// Returns each model's highest price in force, over all tiers and kinds of tokens.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn highest_prices(
+    db: impl PgExecutor<'_>,
+    now: OffsetDateTime,
+) -> Result<HashMap<ModelName, MicrosPerMillion>> {
+    let rows = sqlx::query!(
+        r#"select model as "model!",
+                  max(greatest(input_micros_per_million, cache_read_micros_per_million, cache_write_micros_per_million,
+                               cache_write_long_micros_per_million, output_micros_per_million)) as "highest!"
+           from (
+             select distinct on (model, coalesce(above_tokens, 0)) * from model_price where effective_at <= $1
+             order by model, coalesce(above_tokens, 0), effective_at desc
+           ) price group by model"#,
+        now,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (ModelName(row.model), MicrosPerMillion(row.highest))).collect())
 }
 
 /// The result of changing a model's settings.
@@ -151,6 +184,15 @@ fn describe(rules: &Rules) -> String {
     if rules.takes_images {
         parts.push("takes images".to_owned());
     }
+    match rules.thinking {
+        Thinking::None => {}
+        Thinking::Optional => parts.push("may reason".to_owned()),
+        Thinking::Always => parts.push("always reasons".to_owned()),
+    }
+    if !rules.efforts.is_empty() {
+        parts.push(format!("efforts {}", rules.efforts.join(" ")));
+    }
+    parts.extend(rules.min_cacheable.map(|tokens| format!("cached from {tokens} tokens")));
     parts.extend(rules.ends_at.map(|day| format!("ends on {day}")));
     parts.join(", ")
 }
@@ -170,7 +212,7 @@ pub async fn set(
     let mut tx = crate::begin(db).await?;
     let before = sqlx::query!(
         "select enabled, fallback, hedge_after_ms, daily_spend_usd, first_byte_timeout_ms, idle_timeout_ms, output_limit, ends_at,
-                takes_images
+                takes_images, thinking, efforts, min_cacheable
          from model where model = $1 for update",
         model.0
     )
@@ -187,6 +229,9 @@ pub async fn set(
         output_limit: before.output_limit.and_then(|name| name.parse().ok()),
         ends_at: before.ends_at,
         takes_images: before.takes_images,
+        thinking: before.thinking.parse().unwrap_or_default(),
+        efforts: before.efforts,
+        min_cacheable: before.min_cacheable.map(Tokens::from_db),
     };
     let mut new = before.clone();
     change(&mut new);
@@ -201,7 +246,8 @@ pub async fn set(
     if before != new {
         sqlx::query!(
             "update model set enabled = $2, fallback = $3, daily_spend_usd = $4, hedge_after_ms = $5, first_byte_timeout_ms = $6,
-                    idle_timeout_ms = $7, output_limit = $8, ends_at = $9, takes_images = $10
+                    idle_timeout_ms = $7, output_limit = $8, ends_at = $9, takes_images = $10, thinking = $11, efforts = $12,
+                    min_cacheable = $13
              where model = $1",
             model.0,
             new.enabled,
@@ -213,6 +259,9 @@ pub async fn set(
             new.output_limit.map(OutputLimit::as_str),
             new.ends_at,
             new.takes_images,
+            new.thinking.as_str(),
+            &new.efforts[..],
+            new.min_cacheable.map(Tokens::to_db),
         )
         .execute(&mut tx)
         .await?;

@@ -1,6 +1,7 @@
 //! The inbox of Stripe events. Each event is stored once, at least until its effect is committed.
 
 use crate::{Db, Result, Tx, interval};
+use domain::DeadLetter;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
@@ -116,20 +117,6 @@ pub async fn replay(db: impl PgExecutor<'_>, id: &str) -> Result<bool> {
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
-}
-
-/// A dead letter: an event that failed too often.
-pub struct DeadLetter {
-    /// Event id.
-    pub id: String,
-    /// Stripe's event type.
-    pub kind: String,
-    /// Error of the last attempt.
-    pub error: Option<String>,
-    /// Number of attempts.
-    pub attempts: i32,
-    /// When it became a dead letter.
-    pub dead_at: OffsetDateTime,
 }
 
 /// State of the inbox.

@@ -117,26 +117,44 @@ pub async fn spend_history(
         .collect())
 }
 
-/// Lists subjects with usage since an instant that are idle now: no turn is running or was settled in the last two minutes. At most 5000.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn list_idle_subjects(
-    db: impl PgExecutor<'_>,
-    since: OffsetDateTime,
-    now: OffsetDateTime,
-) -> Result<Vec<String>> {
-    Ok(sqlx::query_scalar!(
-        "select subject from ai_usage where created_at >= $1 group by subject
-         having bool_and(status <> 'pending') and max(coalesce(settled_at, created_at)) < $2 limit 5000",
-        since,
-        now - time::Duration::minutes(2),
-    )
-    .fetch_all(db)
-    .await?)
+/// Lists the idle subjects in rounds of bounded length. Each round continues where the last one ended, so that all are listed.
+#[derive(Debug, Default)]
+pub struct IdleSubjects {
+    /// The last subject of the last round; empty if the next round begins with the first subject.
+    after: String,
 }
 
-/// Returns whether a subject with usage since an instant is idle now, as in [`list_idle_subjects`].
+impl IdleSubjects {
+    /// Returns the next subjects, at most `limit`, with usage since an instant that are idle now: no turn is running or was settled in the
+    /// last two minutes. After a round with fewer, the next one begins with the first subject again.
+    ///
+    /// # Errors
+    /// Returns an error if the query fails. The next round then repeats this one.
+    pub async fn next_round(
+        &mut self,
+        db: impl PgExecutor<'_>,
+        since: OffsetDateTime,
+        now: OffsetDateTime,
+        limit: u16,
+    ) -> Result<Vec<String>> {
+        let subjects = sqlx::query_scalar!(
+            "select subject from ai_usage where created_at >= $1 and subject > $3 group by subject
+             having bool_and(status <> 'pending') and max(coalesce(settled_at, created_at)) < $2
+             order by subject limit $4",
+            since,
+            now - time::Duration::minutes(2),
+            self.after,
+            i64::from(limit),
+        )
+        .fetch_all(db)
+        .await?;
+        let is_full = subjects.len() >= usize::from(limit);
+        self.after = subjects.last().filter(|_| is_full).cloned().unwrap_or_default();
+        Ok(subjects)
+    }
+}
+
+/// Returns whether a subject with usage since an instant is idle now, as in [`IdleSubjects`].
 ///
 /// # Errors
 /// Returns an error if the query fails.

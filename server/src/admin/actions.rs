@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::failure::Failure;
 use crate::jobs::{meters, reconcile_now};
-use domain::{ApiKeyId, ModelName, OutputLimit, Picos, PlanId, Problem, Quota, UserId};
+use domain::{ApiKeyId, ModelName, OutputLimit, Picos, PlanId, Problem, Quota, Thinking, Tokens, UserId};
 use store::account_rule::{AccountChange, ChangeOutcome};
 use store::model_rule::{Added, NewPrice, Rules as ModelRules, Set};
 use store::plan_rule::Rules as PlanRules;
@@ -164,7 +164,6 @@ pub(crate) struct ModelChange {
 }
 
 /// How a model is called, as submitted; `None` leaves the current value unchanged.
-#[derive(Clone, Copy)]
 pub(crate) struct CallSettings {
     /// Request field that limits the output; `Some(None)` is learned from the first refusal.
     pub output_limit: Option<Option<OutputLimit>>,
@@ -174,6 +173,12 @@ pub(crate) struct CallSettings {
     pub idle_timeout_ms: Option<Option<u32>>,
     /// The day on which the model ends; `Some(None)` if none is announced.
     pub ends_at: Option<Option<Date>>,
+    /// Whether it reasons before it answers.
+    pub thinking: Option<Thinking>,
+    /// The reasoning efforts that can be requested, lowest first.
+    pub efforts: Option<Vec<String>>,
+    /// Smallest prompt that is cached at an explicit breakpoint; `Some(None)` sets no breakpoints.
+    pub min_cacheable: Option<Option<Tokens>>,
 }
 
 impl CallSettings {
@@ -183,6 +188,11 @@ impl CallSettings {
         rules.first_byte_timeout_ms = self.first_byte_timeout_ms.unwrap_or(rules.first_byte_timeout_ms);
         rules.idle_timeout_ms = self.idle_timeout_ms.unwrap_or(rules.idle_timeout_ms);
         rules.ends_at = self.ends_at.unwrap_or(rules.ends_at);
+        rules.thinking = self.thinking.unwrap_or(rules.thinking);
+        rules.min_cacheable = self.min_cacheable.unwrap_or(rules.min_cacheable);
+        if let Some(efforts) = self.efforts {
+            rules.efforts = efforts;
+        }
     }
 }
 

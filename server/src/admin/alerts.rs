@@ -1,8 +1,10 @@
 //! Alerts to admins by mail and webhook: a user with a large share of the day's usage, a spend cap that is nearly reached, the cap on
-//! sign-ups, a proxy that isn't trusted, an open circuit, a provider that rejects our account or doesn't know a model, a model that is about to
-//! end, dead letters, meter drift, an API key whose calls look like a loop. Each is sent once when it begins and once when it is resolved.
+//! sign-ups, a proxy that isn't trusted, an open circuit, a provider that rejects our account or doesn't have a model, a model that is about to
+//! end, dead letters, meter drift, an API key whose calls look like a loop, a user who can't buy a plan in its currency. Each is sent once when it
+//! begins and once when it is resolved.
 
 use crate::AppState;
+use crate::billing::checkout::OTHER_CURRENCY;
 use crate::failure::internal;
 use crate::mail::{self, Mail};
 use anyhow::{Context as _, ensure};
@@ -10,7 +12,7 @@ use app::view::admin::IgnoredForward;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::money::count;
-use domain::{ModelName, Picos, ReportPeriod};
+use domain::{BillingFlag, ModelName, Picos, ReportPeriod};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -78,6 +80,7 @@ async fn check(app: &AppState) -> anyhow::Result<()> {
         ("drift", drifted(app, now).await),
         ("model_ends", ending_models(app, now).await),
         ("api_key_loop", looping_keys(app, now).await),
+        (OTHER_CURRENCY, other_currencies(app).await),
         (CIRCUIT, Ok(open_circuits(app))),
         (PROVIDER_ACCOUNT, Ok(rejected_accounts(app))),
         (UNKNOWN_MODEL, unknown_models(app, now).await),
@@ -285,6 +288,19 @@ async fn looping_keys(app: &AppState, now: OffsetDateTime) -> anyhow::Result<Vec
     };
     let since = now - time::Duration::HOUR;
     Ok(store::api_key::list_tripped(&app.admin_db, since).await?.into_iter().map(cause).collect())
+}
+
+/// Returns the users whose checkout Stripe refused because they have paid in another currency, until an admin dismisses the flag.
+async fn other_currencies(app: &AppState) -> anyhow::Result<Vec<Cause>> {
+    let cause = |flag: BillingFlag| Cause {
+        message: format!(
+            "{} has paid in another currency, so Stripe refuses the checkout of a plan. See the customer in Stripe, then dismiss this on the health page.",
+            flag.email.as_deref().unwrap_or("A deleted user")
+        ),
+        about: flag.object_id,
+    };
+    let flags = store::billing_flag::list_open(&app.admin_db).await?;
+    Ok(flags.into_iter().filter(|flag| flag.kind == OTHER_CURRENCY).map(cause).collect())
 }
 
 /// Returns Stripe events and jobs that have become dead letters.

@@ -6,10 +6,13 @@ use crate::AppState;
 use crate::failure::internal;
 use ::billing::{Fetched, NewCheckout, NewCustomer, PortalFlow, StripeError};
 use anyhow::Context as _;
-use domain::{Period, PlanId, Problem, Viewer};
+use domain::{Amount, BillingFlag, Period, Plan, PlanId, Problem, Viewer, brand};
 use std::sync::Arc;
 use store::account::Payer;
-use store::{account, checkout, plan, subscription};
+use store::{account, billing_flag, checkout, plan, subscription};
+
+/// Kind of the flags about users whose checkout Stripe refused because they have paid in another currency.
+pub(crate) const OTHER_CURRENCY: &str = "other_currency";
 
 /// Paths that Stripe's pages return to; `BOUGHT` after a purchase.
 const BACK: &str = "/billing/return";
@@ -65,7 +68,7 @@ pub(crate) async fn checkout_url(
     let unknown =
         || Problem::invalid("plan", "This plan isn't sold with that billing period. Choose one from the pricing page.");
     let plan = plans.into_iter().find(|plan| plan.id == *plan_id && !plan.is_free()).ok_or_else(unknown)?;
-    plan.price(interval).ok_or_else(unknown)?;
+    let shown = plan.price(interval).ok_or_else(unknown)?;
     let Some(price_id) = plan.price_id(interval).map(str::to_owned) else {
         internal(&format!("{} has no price at Stripe; run `plans push`", plan.id));
         return Err(Problem::billing_unavailable());
@@ -75,10 +78,50 @@ pub(crate) async fn checkout_url(
     // Runs in its own task: a second click cancels the first request, which must not stop halfway.
     let opening = tokio::spawn(async move {
         let _slot = billing.acquire_slot().await?;
-        let opened = open_checkout(&app, &billing, &viewer, &price_id, plan.trial_days).await;
-        opened.map_err(|error| failed(&error))
+        check_price(&billing, &plan, &price_id, &shown).await?;
+        match open_checkout(&app, &billing, &viewer, &price_id, plan.trial_days).await {
+            Err(error) if matches!(error.downcast_ref(), Some(StripeError::OtherCurrency)) => {
+                Err(other_currency(&app, &viewer, &plan).await)
+            }
+            opened => opened.map_err(|error| failed(&error)),
+        }
     });
     opening.await.map_err(|error| internal(&error))?
+}
+
+/// Checks that Stripe charges what the pricing page shows. After a change of a plan's price they differ until `plans push` (field note 95).
+async fn check_price(billing: &Billing, plan: &Plan, price_id: &str, shown: &Amount) -> Result<(), Problem> {
+    let charged = billing.stripe.price_amount(price_id).await.map_err(|error| failed(&error.into()))?;
+    if charged == *shown {
+        return Ok(());
+    }
+    let message = format!("{} costs {shown} here and {charged} at Stripe; run `plans push`", plan.id);
+    Err(Problem { incident: internal(&message).incident, ..Problem::billing_unavailable() })
+}
+
+/// Flags a user who has paid in another currency than the plan's, of which admins are alerted, and returns the problem that says so (field
+/// note 91).
+async fn other_currency(app: &AppState, viewer: &Viewer, plan: &Plan) -> Problem {
+    let flagged = async {
+        let payer = account::payer(&app.db, viewer.user_id).await?.context("the account is gone")?;
+        let flag = BillingFlag {
+            kind: OTHER_CURRENCY.to_owned(),
+            object_id: payer.customer_id.context("there is no customer")?,
+            user_id: Some(viewer.user_id),
+            amount: None,
+            created_at: AppState::now(),
+            email: None,
+        };
+        anyhow::Ok(billing_flag::raise(&app.db, &flag).await?)
+    };
+    if let Err(error) = flagged.await {
+        internal(&format!("{error:#}"));
+    }
+    let (name, currency, support) = (&plan.name, plan.currency.to_uppercase(), brand::SUPPORT_EMAIL);
+    let message = format!(
+        "You have paid in another currency before, and {name} is sold in {currency} only. Nothing was charged. Contact us at {support}."
+    );
+    Problem::invalid("plan", message)
 }
 
 /// Opens a checkout, of which there is at most one per user and none beside a subscription. Open checkouts are closed before subscriptions

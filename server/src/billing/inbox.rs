@@ -11,7 +11,7 @@ use domain::{Amount, Problem};
 use secrecy::ExposeSecret as _;
 use std::time::Duration;
 use store::stripe_event::{self, NewEvent};
-use store::{Tx, checkout};
+use store::{Tx, billing_flag, checkout};
 
 /// Attempts after which an event becomes a dead letter. While Stripe can't be reached there are more, over several days.
 const TRIES: i32 = 14;
@@ -108,13 +108,18 @@ async fn apply(tx: &mut Tx, billing: &Billing, event: &BillingEvent) -> anyhow::
             let amount = Amount { minor, currency: charge.currency };
             flag_payment(tx, "refund", charge_id, charge.customer.as_deref(), amount).await?;
         }
-        EventObject::Dispute { dispute_id, charge_id, minor, currency } => {
+        EventObject::Dispute { dispute_id, charge_id, minor, currency, is_won } => {
             let customer = match charge_id {
                 Some(id) => billing.stripe.charge(id).await?.customer,
                 None => None,
             };
             let amount = Amount { minor: *minor, currency: currency.clone() };
-            flag_payment(tx, "dispute", dispute_id, customer.as_deref(), amount).await?;
+            flag_payment(tx, "dispute", dispute_id, customer.as_deref(), amount.clone()).await?;
+            if *is_won {
+                // The first flag stays cleared, also if an earlier event about the dispute arrives later.
+                billing_flag::clear(&mut *tx, "dispute", dispute_id, now).await?;
+                flag_payment(tx, "dispute_won", dispute_id, customer.as_deref(), amount).await?;
+            }
         }
     }
     Ok(())

@@ -34,9 +34,9 @@ pub(crate) struct Report {
 /// Compares all subscriptions and corrects differences. Saves the report for the owner's pages.
 pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Result<Report> {
     let began_at = AppState::now();
-    let remote = billing.stripe.all_subscriptions(None).await.context("listing subscriptions")?;
-    let local = subscription::live(db).await?;
     let products = plan::products(db).await?;
+    let remote = billing.stripe.all_subscriptions(None, &products).await.context("listing subscriptions")?;
+    let local = subscription::live(db).await?;
     let mut customers: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     let mut differs = |customer: &str, id: &str, what: String| {
         customers.entry(customer.to_owned()).or_default().push((id.to_owned(), what));
@@ -135,7 +135,9 @@ pub(crate) async fn close(
     for session in sessions {
         billing.stripe.expire_checkout(session).await?;
     }
-    for found in billing.stripe.subscriptions(customer_id).await?.iter().filter(|found| !found.status.is_over()) {
+    // Which of their items is a plan's doesn't matter here.
+    let theirs = billing.stripe.subscriptions(customer_id, &[]).await?;
+    for found in theirs.iter().filter(|found| !found.status.is_over()) {
         billing.stripe.cancel(&found.id).await?;
     }
     let mut tx = store::begin(db).await?;

@@ -6,8 +6,7 @@ use super::client::Billing;
 use crate::mail::{self, Mail};
 use ::billing::{Fetched, Found};
 use anyhow::Context as _;
-use domain::{Amount, Invoice, PlanId, Subscription, SubscriptionStatus, UserId};
-use store::billing_flag::Flag;
+use domain::{Amount, BillingFlag, Invoice, PlanId, Subscription, SubscriptionStatus, UserId};
 use store::subscription::Entitled;
 use store::{Tx, account, billing_flag, invoice, plan, subscription};
 use time::OffsetDateTime;
@@ -51,11 +50,12 @@ pub(crate) async fn sync_customer(
     now: OffsetDateTime,
 ) -> anyhow::Result<Synced> {
     subscription::lock_customer(tx, customer_id).await?;
+    let products = plan::products(&mut *tx).await?;
     let before = subscription::of_customer(&mut *tx, customer_id).await?;
     let found = match billing.stripe.customer(customer_id).await.context("customer")? {
         Found::Current(customer) => Some(FetchedCustomer {
             created_for: customer.user_id(),
-            subscriptions: billing.stripe.subscriptions(customer_id).await.context("subscriptions")?,
+            subscriptions: billing.stripe.subscriptions(customer_id, &products).await.context("subscriptions")?,
             invoices: billing.stripe.invoices(customer_id).await.context("invoices")?,
         }),
         Found::Deleted => None,
@@ -75,7 +75,6 @@ pub(crate) async fn sync_customer(
     for written in &invoices {
         invoice::put(&mut *tx, written, user_id).await?;
     }
-    let products = plan::products(&mut *tx).await?;
     let plan_of = |fetched: &Fetched| {
         let product = fetched.product_id.as_ref()?;
         products.iter().find(|(known, _)| known == product).map(|(_, plan)| plan.clone())
@@ -213,8 +212,14 @@ pub(crate) async fn raise(
     amount: Option<Amount>,
     now: OffsetDateTime,
 ) -> anyhow::Result<()> {
-    let flag =
-        Flag { kind: kind.to_owned(), object_id: object_id.to_owned(), user_id, amount, created_at: now, email: None };
+    let flag = BillingFlag {
+        kind: kind.to_owned(),
+        object_id: object_id.to_owned(),
+        user_id,
+        amount,
+        created_at: now,
+        email: None,
+    };
     Ok(billing_flag::raise(&mut *tx, &flag).await?)
 }
 

@@ -3,11 +3,12 @@
 use crate::AppState;
 use crate::admin::actions::{self, CallSettings, GlobalChange, ModelChange};
 use crate::failure::Failure;
-use crate::http::admin_form::{AdminForm, TIMEOUT_MESSAGE, answer, limit, optional, timeout_ms};
+use crate::http::admin_form::{AdminForm, TIMEOUT_MESSAGE, answer, answer_keeping, limit, optional, timeout_ms};
 use crate::http::extract::{Id, SignedIn};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use domain::{MicrosPerMillion, ModelName, OutputLimit, Picos, PlanId, Problem};
+use domain::chat_settings::MAX_EFFORT;
+use domain::{MicrosPerMillion, ModelName, OutputLimit, Picos, PlanId, Problem, Thinking, Tokens};
 use serde::Deserialize;
 use store::model_rule::{NewPrice, Tier};
 use store::plan_rule::Rules;
@@ -175,6 +176,35 @@ pub(crate) struct SetModel {
     ends_at: Option<String>,
     /// Whether it reads images.
     takes_images: Option<Switch>,
+    /// Whether it reasons: `none`, `optional` or `always`.
+    thinking: Option<String>,
+    /// Names of the reasoning efforts, lowest first, separated by commas. Empty if it has no such setting.
+    efforts: Option<String>,
+    /// Smallest prompt in tokens that is cached at an explicit breakpoint. Empty sets no breakpoints.
+    min_cacheable: Option<String>,
+}
+
+/// Maximum number of reasoning efforts of a model.
+const EFFORTS_MAX: usize = 12;
+/// What to enter as reasoning efforts.
+const EFFORTS_MESSAGE: &str = "Enter up to 12 different names of reasoning efforts, separated by commas, like low, medium, high. No changes were saved.";
+/// The largest prompt in tokens from which caching can be set to begin.
+const MIN_CACHEABLE_MAX: u64 = 100_000_000;
+/// What to enter as the smallest cacheable prompt.
+const MIN_CACHEABLE_MESSAGE: &str = "Enter 1 to 100000000 tokens, or leave it empty. No changes were saved.";
+
+/// Parses the names of reasoning efforts, separated by commas.
+fn parse_efforts(text: &str) -> Result<Vec<String>, Problem> {
+    let efforts: Vec<String> =
+        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let is_name = |name: &String| {
+        name.len() <= MAX_EFFORT && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
+    let is_repeated = efforts.iter().enumerate().any(|(at, name)| efforts[..at].contains(name));
+    if efforts.len() > EFFORTS_MAX || is_repeated || !efforts.iter().all(is_name) {
+        return Err(Problem::invalid("efforts", EFFORTS_MESSAGE));
+    }
+    Ok(efforts)
 }
 
 /// Maximum silence before hedging, in seconds.
@@ -193,6 +223,29 @@ fn hedge_after_ms(text: &str) -> Result<Option<u32>, Problem> {
 }
 
 impl SetModel {
+    /// Returns what was typed, with the model in whose row it is shown again.
+    fn values(&self, model: &ModelName) -> Vec<(&'static str, String)> {
+        let switch = |state: Switch| match state {
+            Switch::On => "on".to_owned(),
+            Switch::Off => "off".to_owned(),
+        };
+        let fields = [
+            ("row", Some(model.0.clone())),
+            ("daily_spend", self.daily_spend.clone()),
+            ("fallback", self.fallback.clone()),
+            ("hedge_after", self.hedge_after.clone()),
+            ("output_limit", self.output_limit.clone()),
+            ("first_byte_timeout_ms", self.first_byte_timeout_ms.clone()),
+            ("idle_timeout_ms", self.idle_timeout_ms.clone()),
+            ("ends_at", self.ends_at.clone()),
+            ("takes_images", self.takes_images.map(switch)),
+            ("thinking", self.thinking.clone()),
+            ("efforts", self.efforts.clone()),
+            ("min_cacheable", self.min_cacheable.clone()),
+        ];
+        fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
     /// Parses how the model is called.
     fn call_settings(&self) -> Result<CallSettings, Problem> {
         let timeout = |field: &str, text: &Option<String>| {
@@ -202,11 +255,20 @@ impl SetModel {
             |text| optional("output_limit", text, "Choose a field, or auto.", |text| text.parse::<OutputLimit>().ok());
         let format = time::macros::format_description!("[year]-[month]-[day]");
         let day = |text| optional("ends_at", text, "Enter a day.", |text| Date::parse(text, format).ok());
+        let thinking = |text: &str| {
+            let message = "Choose whether the model reasons. No changes were saved.";
+            text.parse::<Thinking>().map_err(|_| Problem::invalid("thinking", message))
+        };
+        let tokens = |text: &str| text.parse::<u64>().ok().filter(|n| (1..=MIN_CACHEABLE_MAX).contains(n)).map(Tokens);
+        let min_cacheable = |text| optional("min_cacheable", text, MIN_CACHEABLE_MESSAGE, tokens);
         Ok(CallSettings {
             output_limit: self.output_limit.as_deref().map(limit).transpose()?,
             first_byte_timeout_ms: timeout("first_byte_timeout_ms", &self.first_byte_timeout_ms)?,
             idle_timeout_ms: timeout("idle_timeout_ms", &self.idle_timeout_ms)?,
             ends_at: self.ends_at.as_deref().map(day).transpose()?,
+            thinking: self.thinking.as_deref().map(thinking).transpose()?,
+            efforts: self.efforts.as_deref().map(parse_efforts).transpose()?,
+            min_cacheable: self.min_cacheable.as_deref().map(min_cacheable).transpose()?,
         })
     }
 }
@@ -217,6 +279,7 @@ pub(crate) async fn set_model(
     Id(model): Id<ModelName>,
     AdminForm { admin, form, request }: AdminForm<SetModel>,
 ) -> Response {
+    let values = form.values(&model);
     let done: Result<(), Failure> = async {
         let calls = form.call_settings()?;
         let change = ModelChange {
@@ -230,7 +293,7 @@ pub(crate) async fn set_model(
         actions::set_model(&app, admin.user_id, &model, change).await
     }
     .await;
-    answer(&app, request, done, "/admin/models?saved=yes").await
+    answer_keeping(&app, request, done, "/admin/models?saved=yes", values).await
 }
 
 /// The form that adds a price.

@@ -35,7 +35,18 @@ impl<T: DeserializeOwned + Send> FromRequest<AppState> for AdminForm<T> {
 }
 
 /// Redirects to a page once an action is done. Renders that page with the reason if the form was invalid, or a page with another problem.
-pub(crate) async fn answer(app: &AppState, mut request: Request, done: Result<(), Failure>, to: &str) -> Response {
+pub(crate) async fn answer(app: &AppState, request: Request, done: Result<(), Failure>, to: &str) -> Response {
+    answer_keeping(app, request, done, to, Vec::new()).await
+}
+
+/// As [`answer`], for a form whose page shows what was typed if it was invalid.
+pub(crate) async fn answer_keeping(
+    app: &AppState,
+    mut request: Request,
+    done: Result<(), Failure>,
+    to: &str,
+    values: Vec<(&'static str, String)>,
+) -> Response {
     let problem = match done {
         Ok(()) => return Redirect::to(to).into_response(),
         Err(Failure(problem)) => problem,
@@ -44,7 +55,7 @@ pub(crate) async fn answer(app: &AppState, mut request: Request, done: Result<()
     match path.parse() {
         Ok(path) if problem.kind == ProblemKind::Invalid => {
             *request.uri_mut() = path;
-            let form = FailedForm { values: Vec::new(), errors: vec![("", problem.message)] };
+            let form = FailedForm { values, errors: vec![("", problem.message)] };
             pages::form_again(app, request, form).await
         }
         _ => pages::problem(app, request, problem).await,

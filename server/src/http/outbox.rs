@@ -77,7 +77,9 @@ async fn letters(app: &AppState) -> Result<Vec<Letter>, Failure> {
         let Ok(queued) = serde_json::from_value::<QueuedMail>(job.payload) else { continue };
         let user = store::account::viewer(&app.db, queued.user_id).await?;
         let Some(to) = queued.recipient(user.as_ref()) else { continue };
-        let Ok(RenderedMail { subject, text, .. }) = queued.mail.render(&to, &app.site()) else { continue };
+        let zone = user.as_ref().map_or("UTC", |user| user.time_zone.as_str());
+        let mail = queued.mail.in_zone(&app.db, zone).await?;
+        let Ok(RenderedMail { subject, text, .. }) = mail.render(&to, &app.site()) else { continue };
         let link = text.split_whitespace().find(|word| word.starts_with(&app.config.public_url));
         let link = link.unwrap_or_default().to_owned();
         letters.push(Letter { to: to.email, subject, text, link });

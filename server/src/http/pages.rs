@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::accounts::session;
 use crate::config::CaptchaProvider;
-use crate::failure::Failure;
+use crate::failure::{Failure, internal};
 use crate::http::browser;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::ResponseProblem;
@@ -16,7 +16,7 @@ use app::view::share::ShareView;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use domain::Problem;
+use domain::{Problem, Viewer};
 use http::{HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
@@ -147,8 +147,11 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     let captcha = captcha_of(app, parts.uri.path());
     let (has_passkeys, has_demo) = (app.relying_party.is_some(), app.has_demo());
     let site_url = app.config.public_url.clone();
-    let context =
+    let mut context =
         PageContext { here, query, captcha, has_passkeys, has_demo, site_url, ..request_context(&parts, content) };
+    if let Some(viewer) = &mut context.viewer {
+        localize_grace(app, viewer).await;
+    }
     parts.extensions.insert(context);
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(
@@ -168,6 +171,16 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// Gives the end of the grace period, which every page shows while a payment is overdue, the offset of the user's time zone. It keeps that of
+/// UTC if the query fails.
+async fn localize_grace(app: &AppState, viewer: &mut Viewer) {
+    let Some(until) = viewer.grace_until else { return };
+    match store::local_time::in_zone(&app.db, &viewer.time_zone, &[until]).await {
+        Ok(local) => viewer.grace_until = local.first().copied(),
+        Err(error) => drop(internal(&error)),
+    }
 }
 
 /// Returns the captcha of the page at `path`, if its form has one.

@@ -6,7 +6,21 @@ use crate::turn::caps;
 use domain::Tokens;
 use quota::{Caps, Limit};
 use std::time::Duration;
+use store::api_key::IdleKeys;
 use store::turn::TurnContext;
+use store::usage::IdleSubjects;
+
+/// Maximum number of users' meters that are compared in one round.
+const METERS_PER_ROUND: u16 = 5_000;
+/// Maximum number of API keys' meters that are compared in one round.
+const KEY_METERS_PER_ROUND: u16 = 1_000;
+
+/// Where the last rounds of comparisons ended.
+#[derive(Default)]
+pub(super) struct Rounds {
+    users: IdleSubjects,
+    keys: IdleKeys,
+}
 
 /// Compares the budgets with the ledger and rebuilds those that differ. Also runs at startup: the environment may have a cap that it did
 /// not have before, and a budget without a cap is not counted.
@@ -26,11 +40,13 @@ pub(super) fn all_caps(app: &AppState, context: &TurnContext) -> Caps {
     caps(app, context, context.offers.iter().map(|offer| &offer.model.name))
 }
 
-/// Compares the meters of API keys without running calls with the ledger. One that differs twice is rebuilt.
-pub(super) async fn compare_key_meters(app: &AppState) -> anyhow::Result<()> {
+/// Compares the meters of API keys without running calls with the ledger, in a round that continues the last one. A meter that differs twice is
+/// rebuilt.
+pub(super) async fn compare_key_meters(app: &AppState, rounds: &mut Rounds) -> anyhow::Result<()> {
     let (quotas, now) = (&app.quotas, AppState::now());
     let differs = async |key| matches!(quotas.key_drift(key).await, Ok(Some(_)));
-    for key in store::api_key::list_idle(&app.jobs_db, now - time::Duration::hours(25), now).await? {
+    let since = now - time::Duration::hours(25);
+    for key in rounds.keys.next_round(&app.jobs_db, since, now, KEY_METERS_PER_ROUND).await? {
         if !differs(key).await {
             continue;
         }
@@ -45,11 +61,12 @@ pub(super) async fn compare_key_meters(app: &AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares the meters of users without running turns with the ledger. A meter that differs twice is reported to the owner and rebuilt.
-pub(super) async fn compare_meters(app: &AppState) -> anyhow::Result<()> {
+/// Compares the meters of users without running turns with the ledger, in a round that continues the last one. A meter that differs twice is
+/// reported to the owner and rebuilt.
+pub(super) async fn compare_meters(app: &AppState, rounds: &mut Rounds) -> anyhow::Result<()> {
     let now = AppState::now();
     let since = now - time::Duration::hours(25);
-    for subject in store::usage::list_idle_subjects(&app.db, since, now).await? {
+    for subject in rounds.users.next_round(&app.db, since, now, METERS_PER_ROUND).await? {
         let quotas = &app.quotas;
         // A meter that can't be read now is compared the next time.
         if !matches!(quotas.drift(&subject).await, Ok(Some(_))) {

@@ -13,8 +13,10 @@ use crate::billing::client::failed;
 use crate::billing::{inbox, reconcile};
 use crate::failure::internal;
 use domain::Problem;
+use meters::Rounds;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 /// Minimum age of the usage report before a server refreshes it again, so that several servers don't refresh it more often.
@@ -40,14 +42,8 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     every(&mut set, app, Duration::from_secs(1), |app| async move { app.flush_settled().await });
     every(&mut set, app, Duration::from_secs(5), |app| async move { app.flush_refusals().await });
     every(&mut set, app, Duration::from_secs(3_600), hourly);
-    every(&mut set, app, Duration::from_secs(600), |app| async move {
-        if let Err(error) = meters::compare_meters(&app).await {
-            internal(&format!("{error:#}"));
-        }
-        if let Err(error) = meters::compare_key_meters(&app).await {
-            internal(&format!("{error:#}"));
-        }
-    });
+    let rounds: Arc<Mutex<Rounds>> = Arc::default();
+    every(&mut set, app, Duration::from_secs(600), move |app| compare_meters(app, Arc::clone(&rounds)));
     every(&mut set, app, Duration::from_secs(60), |app| async move {
         if let Err(error) = store::rollup::refresh(&app.jobs_db, REPORT_MIN_AGE).await {
             internal(&error);
@@ -67,6 +63,17 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     set.spawn(async move { identities.identities.discover().await });
     every(&mut set, app, Duration::from_secs(60), reconcile_due);
     set
+}
+
+/// Compares the meters of users and of API keys with the ledger.
+async fn compare_meters(app: AppState, rounds: Arc<Mutex<Rounds>>) {
+    let mut rounds = rounds.lock().await;
+    if let Err(error) = meters::compare_meters(&app, &mut rounds).await {
+        internal(&format!("{error:#}"));
+    }
+    if let Err(error) = meters::compare_key_meters(&app, &mut rounds).await {
+        internal(&format!("{error:#}"));
+    }
 }
 
 /// Erases conversations that were deleted some time ago.

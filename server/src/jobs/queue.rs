@@ -52,7 +52,9 @@ async fn perform(app: &AppState, job: &Job) -> anyhow::Result<()> {
             let user = account::viewer(&app.db, queued.user_id).await?;
             // The account was deleted: the mail is dropped.
             let Some(to) = queued.recipient(user.as_ref()) else { return Ok(()) };
-            app.mailer.send(&to.email, queued.mail.render(&to, &app.site())?).await
+            let zone = user.as_ref().map_or("UTC", |user| user.time_zone.as_str());
+            let mail = queued.mail.in_zone(&app.db, zone).await?;
+            app.mailer.send(&to.email, mail.render(&to, &app.site())?).await
         }
         account::CLOSE_CUSTOMER => {
             let customer = job.payload["customer_id"].as_str().context("payload")?;

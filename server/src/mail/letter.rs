@@ -239,16 +239,15 @@ fn codes_left(left: i64) -> String {
     }
 }
 
-/// Formats a day as in "3 March 2026", in UTC.
+/// Formats a day as in "3 March 2026", by the timestamp's own offset.
 fn day(at: OffsetDateTime) -> String {
-    let at = at.to_offset(time::UtcOffset::UTC);
     format!("{} {} {}", at.day(), at.month(), at.year())
 }
 
 /// Formats a moment as in "3 March 2026, 12:05 UTC".
 fn moment(at: OffsetDateTime) -> String {
     let utc = at.to_offset(time::UtcOffset::UTC);
-    format!("{}, {:02}:{:02} UTC", day(at), utc.hour(), utc.minute())
+    format!("{}, {:02}:{:02} UTC", day(utc), utc.hour(), utc.minute())
 }
 
 #[cfg(test)]

@@ -200,6 +200,22 @@ impl Mail {
             | Self::AccountDeleted => return None,
         })
     }
+
+    /// Gives the day that a billing mail names the offset of the recipient's time zone, by which it is then written.
+    ///
+    /// # Errors
+    /// Returns an error if a query fails.
+    pub(crate) async fn in_zone(mut self, db: &store::Db, zone: &str) -> store::Result<Self> {
+        if let Self::TrialEnding { at: day, .. }
+        | Self::PaymentFailed { until: day, .. }
+        | Self::GraceOver { until: day, .. } = &mut self
+        {
+            for local in store::local_time::in_zone(db, zone, &[*day]).await? {
+                *day = local;
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// Queues a mail to a user in the transaction that causes it, once per kind and `about`.

@@ -130,6 +130,22 @@ impl Providers {
         }
     }
 
+    /// Returns the base URL that the environment sets for a provider, with the name of its variable. It overrides the URL of the row.
+    fn env_base_url(&self, name: &ProviderName) -> Option<(&'static str, &str)> {
+        let (variable, url) = match name.0.as_str() {
+            "anthropic" => ("ANTHROPIC_BASE_URL", &self.anthropic_base_url),
+            "openai" => ("OPENAI_BASE_URL", &self.openai_base_url),
+            _ => return None,
+        };
+        Some((variable, url.as_deref()?))
+    }
+
+    /// Returns the base URL that the environment sets for a provider, with the name of its variable, for the owner's page: without the user,
+    /// password and query that it may contain.
+    pub fn shown_base_url(&self, name: &ProviderName) -> Option<(&'static str, String)> {
+        self.env_base_url(name).map(|(variable, url)| (variable, without_secrets(url)))
+    }
+
     /// Prepares an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves.
     pub(super) fn call(&self, permit: &Permit, input: CallInput<'_>) -> Call {
         self.prepare(CallInput { max_output: input.max_output.min(Tokens(permit.reserved())), ..input })
@@ -253,11 +269,7 @@ impl Providers {
     }
 
     fn client(&self, provider: &Provider) -> Result<Box<dyn providers::Provider>, ProviderError> {
-        let overridden = match provider.name.0.as_str() {
-            "anthropic" => self.anthropic_base_url.as_deref(),
-            "openai" => self.openai_base_url.as_deref(),
-            _ => None,
-        };
+        let overridden = self.env_base_url(&provider.name).map(|(_, url)| url);
         let base_url = overridden.or(provider.base_url.as_deref());
         let key = provider.key_variable.as_ref().and_then(|name| self.keys.get(name)).cloned();
         let own = provider.connect_timeout_ms.map(|ms| Duration::from_millis(ms.into()));
@@ -269,6 +281,15 @@ impl Providers {
         };
         Ok(client)
     }
+}
+
+/// Removes the user, password and query of a URL.
+fn without_secrets(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = plain.split_at(plain.find("://").map_or(0, |at| at + "://".len()));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}{host}{path}")
 }
 
 #[cfg(test)]
@@ -283,6 +304,18 @@ mod tests {
         let keys = keys.iter().map(|name| (*name, "key"));
         let pairs = base.into_iter().chain(keys).map(|(name, value)| (name.to_owned(), value.to_owned()));
         Providers::new(&Config::read(pairs).unwrap())
+    }
+
+    #[test]
+    fn shown_base_urls_have_no_secrets() {
+        for (url, shown) in [
+            ("https://api.openai.com/v1", "https://api.openai.com/v1"),
+            ("https://user:pass@proxy.example:8443/v1?key=k#f", "https://proxy.example:8443/v1"),
+            ("http://a@b@proxy.example?key=a/b@c", "http://proxy.example"),
+            ("user:pass@proxy.example/v1?key=k", "proxy.example/v1"),
+        ] {
+            assert_eq!(without_secrets(url), shown);
+        }
     }
 
     fn served_by(wire_format: WireFormat, key_variable: Option<&str>, base_url: Option<&str>) -> Model {

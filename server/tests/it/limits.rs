@@ -308,8 +308,22 @@ async fn quiet_subjects_match_the_ledger() {
     let is_busy = |row: &&(String, bool, OffsetDateTime)| row.1 || row.2 >= now - Duration::minutes(2);
     let busy: HashSet<&str> = rows.iter().filter(is_busy).map(|row| row.0.as_str()).collect();
     let subjects: HashSet<&str> = rows.iter().map(|row| row.0.as_str()).collect();
-    let idle: HashSet<String> =
-        store::usage::list_idle_subjects(&app.store, since, now).await.unwrap().into_iter().collect();
+    let mut rounds = store::usage::IdleSubjects::default();
+    let listed = rounds.next_round(&app.store, since, now, 1_000).await.unwrap();
+    let idle: HashSet<String> = listed.iter().cloned().collect();
+    assert_eq!(idle.len(), listed.len());
+    // Short rounds continue one another: together they list each subject once, and then begin again.
+    let mut again = Vec::new();
+    while again.len() < listed.len() {
+        let round = rounds.next_round(&app.store, since, now, 7).await.unwrap();
+        assert_eq!(round.len(), 7_usize.min(listed.len() - again.len()));
+        again.extend(round);
+    }
+    assert_eq!(again, listed);
+    if listed.len().is_multiple_of(7) {
+        assert!(rounds.next_round(&app.store, since, now, 7).await.unwrap().is_empty());
+    }
+    assert_eq!(rounds.next_round(&app.store, since, now, 7).await.unwrap(), listed[..7]);
     assert!(!busy.is_empty() && busy.len() < subjects.len());
     assert_eq!(idle.iter().map(String::as_str).collect::<HashSet<_>>(), &subjects - &busy);
     for subject in subjects.into_iter().chain(["another subject"]) {

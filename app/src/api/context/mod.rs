@@ -37,7 +37,7 @@ pub(crate) use usage::{Reader, usage_of};
 
 use super::Refusal;
 use crate::page_context::{PageContext, PanicHandler};
-use domain::{Model, Problem, ProblemKind, Quota, Viewer};
+use domain::{Model, Problem, ProblemKind, ProviderName, Quota, Subscription, Viewer};
 use leptos::prelude::*;
 use std::{any::Any, fmt::Display, sync::Arc};
 use time::OffsetDateTime;
@@ -48,6 +48,9 @@ impl<T: Display + Any> Failure for T {}
 
 /// Logs a failure once and returns the problem to show to the user.
 pub type Report = dyn Fn(&dyn Failure) -> Problem + Send + Sync;
+
+/// Returns the base URL that the environment sets for a provider, with the name of its variable.
+pub type EnvBaseUrl = dyn Fn(&ProviderName) -> Option<(&'static str, String)> + Send + Sync;
 
 /// The databases, meters and settings that pages read from. Built by the server's `AppState`.
 #[derive(Clone)]
@@ -66,6 +69,8 @@ pub struct PageState {
     pub providers: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
     /// Returns whether the environment has the API key of this variable.
     pub has_key: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Returns the base URL that the environment sets for a provider, with the name of its variable, if it does.
+    pub env_base_url: Arc<EnvBaseUrl>,
     /// Returns the latest request whose forwarded address this server ignored, if any.
     pub ignored_forward: Arc<dyn Fn() -> Option<crate::view::admin::IgnoredForward> + Send + Sync>,
     /// Daily spend cap set in the environment, if any.
@@ -174,8 +179,11 @@ pub(crate) async fn billing_of(state: &PageState, user: &Viewer) -> Result<crate
     let subscriptions = store::subscription::of_user(&state.db, user.user_id).await.map_err(fail)?;
     let plans = store::plan::list(&state.db).await.map_err(fail)?;
     let named = |id: &domain::PlanId| plans.iter().find(|plan| plan.id == *id).map(|plan| plan.name.clone());
-    let current =
+    let mut current =
         subscriptions.iter().find(|subscription| subscription.status.is_live()).or(subscriptions.first()).cloned();
+    let mut invoices = store::invoice::list(&state.db, user.user_id, 24).await.map_err(fail)?;
+    let dates = current.iter_mut().flat_map(dates_of).chain(invoices.iter_mut().map(|invoice| &mut invoice.created_at));
+    localize(&state.db, &user.time_zone, dates.collect()).await.map_err(fail)?;
     let held = subscriptions.iter().any(|found| found.holds(now) && found.plan.as_ref() == Some(&user.plan.id));
     Ok(crate::view::billing::BillingView {
         payments: state.payments,
@@ -183,7 +191,24 @@ pub(crate) async fn billing_of(state: &PageState, user: &Viewer) -> Result<crate
         subscription: current,
         granted: !user.plan.is_free() && !held,
         fallback: plans.first().map(|plan| plan.name.clone()).unwrap_or_default(),
-        invoices: store::invoice::list(&state.db, user.user_id, 24).await.map_err(fail)?,
+        invoices,
         quota: quota(state, user).await.ok(),
     })
+}
+
+/// Returns the dates of a subscription that pages show.
+fn dates_of(found: &mut Subscription) -> impl Iterator<Item = &mut OffsetDateTime> {
+    let Subscription { period_end, ends_at, trial_end, grace_until, ended_at, .. } = found;
+    let others = [ends_at, trial_end, grace_until, ended_at].into_iter().filter_map(Option::as_mut);
+    std::iter::once(period_end).chain(others)
+}
+
+/// Gives timestamps the offset of a time zone.
+async fn localize(db: &store::Db, zone: &str, dates: Vec<&mut OffsetDateTime>) -> store::Result<()> {
+    let instants: Vec<OffsetDateTime> = dates.iter().map(|date| **date).collect();
+    let local = store::local_time::in_zone(db, zone, &instants).await?;
+    for (date, local) in dates.into_iter().zip(local) {
+        *date = local;
+    }
+    Ok(())
 }

@@ -47,6 +47,7 @@ pub(crate) async fn providers(state: &PageState) -> Result<Vec<ProviderRow>, Ref
     let models = store::model_rule::list(&state.admin_db, (state.now)()).await.map_err(fail)?;
     let circuits = (state.providers)();
     let row = |provider: domain::Provider| ProviderRow {
+        env_base_url: (state.env_base_url)(&provider.name).map(|(variable, url)| (variable.to_owned(), url)),
         has_key: provider.key_variable.as_deref().map(|name| (state.has_key)(name)),
         models: models
             .iter()

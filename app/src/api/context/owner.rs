@@ -4,11 +4,10 @@ use super::api_key::keys_with_use;
 use super::model::warnings;
 use super::{PageState, Reader, Refusal, billing_of, refuse, usage_of};
 use crate::view::admin::{
-    AUDIT_ROWS, AccountList, AccountSummary, AuditList, KeyFigures, ModelUse, Moment, TopUsersView, USER_ROWS,
-    UsageInterval,
+    AUDIT_ROWS, AccountList, AuditList, KeyFigures, ModelUse, Moment, PlanRow, TopUsersView, USER_ROWS, UsageInterval,
 };
 use domain::report::start_of_hour;
-use domain::{ModelName, Picos, Plan, Problem, ReportPeriod, Tokens, UsageFilter};
+use domain::{AccountSummary, ModelName, Picos, Plan, Problem, ReportPeriod, Tokens, UsageFilter};
 use std::collections::BTreeMap;
 use store::rollup::{Include, Interval};
 use time::OffsetDateTime;
@@ -164,6 +163,8 @@ impl From<store::rollup::Totals> for ModelUse {
             calls: totals.calls.max(0).cast_unsigned(),
             failed: totals.failed.max(0).cast_unsigned(),
             cost: totals.cost(),
+            cache_write: Tokens::from_db(totals.cache_write),
+            cache_write_long: Tokens::from_db(totals.cache_write_long),
             reasoning: Tokens::from_db(totals.reasoning),
             ttft_ms: totals.ttft(50).zip(totals.ttft(95)),
         }
@@ -176,26 +177,14 @@ pub(crate) async fn users(state: &PageState, search: &str, is_risky: bool, page:
     let search = Some(search.trim()).filter(|text| !text.is_empty());
     let filter = store::account::AccountFilter { search, is_risky };
     let mut page = page.clamp(1, 100_000);
-    let mut rows = accounts(state, filter, page).await?;
+    let (mut rows, mut all) = accounts(state, filter, page).await?;
     if rows.is_empty() && page > 1 {
-        // The rows of the first page hold the number of all.
-        let all = accounts(state, filter, 1).await?.first().map_or(0, |row| row.all.unsigned_abs());
-        page = last_page(all, USER_ROWS);
-        rows = accounts(state, filter, page).await?;
+        // A page without rows doesn't know how many accounts there are.
+        let (_, found) = accounts(state, filter, 1).await?;
+        page = last_page(found, USER_ROWS);
+        (rows, all) = accounts(state, filter, page).await?;
     }
-    let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
-    let risky = |count: i64, from: i64| (count >= from).then(|| count.unsigned_abs());
-    let summary = |row: store::account::AccountSummary| AccountSummary {
-        user_id: row.user_id,
-        email: row.email,
-        plan: row.plan,
-        is_admin: row.is_admin,
-        is_paused: row.is_paused,
-        created_at: row.created_at,
-        same_block: risky(row.same_block, store::account::RISKY_BLOCK),
-        same_address: risky(row.same_address, store::account::RISKY_ADDRESS),
-    };
-    Ok(AccountList { rows: rows.into_iter().map(summary).collect(), all, page })
+    Ok(AccountList { rows, all, page })
 }
 
 /// Loads the rows of a page of accounts.
@@ -203,23 +192,33 @@ async fn accounts(
     state: &PageState,
     filter: store::account::AccountFilter<'_>,
     page: u32,
-) -> Result<Vec<store::account::AccountSummary>, Refusal> {
+) -> Result<(Vec<AccountSummary>, u64), Refusal> {
     let offset = i64::from(page - 1) * i64::from(USER_ROWS);
     let found = store::account::list(&state.admin_db, filter, offset, i64::from(USER_ROWS)).await;
     found.map_err(|error| state.fail(error))
 }
 
-/// Loads all plans, each with its number of API keys, and the names of all models that a plan can allow.
-pub(crate) async fn plans(state: &PageState) -> Result<(Vec<(Plan, u32)>, Vec<ModelName>), Refusal> {
-    let (db, fail) = (&state.admin_db, |error| state.fail(error));
+/// Days of which a plan's maximum cost is shown.
+const COST_DAYS: u64 = 30;
+
+/// Loads all plans, and the names of all models that a plan can allow.
+pub(crate) async fn plans(state: &PageState) -> Result<(Vec<PlanRow>, Vec<ModelName>), Refusal> {
+    let (db, fail, now) = (&state.admin_db, |error| state.fail(error), (state.now)());
     let plans = store::plan::list(db).await.map_err(fail)?;
-    let models = store::model_rule::list(db, (state.now)()).await.map_err(fail)?;
+    let models = store::model_rule::list(db, now).await.map_err(fail)?;
     let keys = store::plan_rule::api_keys(db).await.map_err(fail)?;
-    let with_keys = |plan: Plan| {
-        let keys = keys.get(&plan.id).map_or(0, |keys| keys.unsigned_abs());
-        (plan, keys)
+    let highest = store::model_rule::highest_prices(db, now).await.map_err(fail)?;
+    let max_cost = |plan: &Plan| {
+        let usable = models.iter().filter(|row| row.rules.enabled && plan.allows(&row.model.name));
+        let tokens = plan.tokens_per_day.0.saturating_mul(COST_DAYS);
+        usable.filter_map(|row| Some((highest.get(&row.model.name)?.of(tokens), row.model.name.clone()))).max()
     };
-    Ok((plans.into_iter().map(with_keys).collect(), models.into_iter().map(|row| row.model.name).collect()))
+    let row = |plan: Plan| PlanRow {
+        api_keys: keys.get(&plan.id).map_or(0, |keys| keys.unsigned_abs()),
+        max_cost: max_cost(&plan),
+        plan,
+    };
+    Ok((plans.into_iter().map(row).collect(), models.iter().map(|row| row.model.name.clone()).collect()))
 }
 
 /// Loads a page of the audit log, newest first.
@@ -247,13 +246,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
     let rules = store::account_rule::load(db, id, (state.now)()).await.map_err(fail)?;
     let rules = rules.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let audit = store::audit::list(db, Some(id), 0, 50).await.map_err(fail)?;
-    let held = store::turn::list_held(db, id).await.map_err(fail)?;
-    let hold = |held: store::turn::HeldCall| crate::view::admin::Hold {
-        model: held.model,
-        since: held.since,
-        reserved: held.reserved,
-        is_alive: held.is_alive,
-    };
+    let holds = store::turn::list_held(db, id).await.map_err(fail)?;
     let own = |until| crate::view::admin::OwnLimits { requests: rules.requests, tokens: rules.tokens, until };
     Ok(crate::view::admin::UserView {
         now: (state.now)(),
@@ -261,7 +254,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
         limits: rules.until.map(own),
         paused_at: rules.paused_at,
         sessions: rules.sessions,
-        holds: held.into_iter().map(hold).collect(),
+        holds,
         audit,
         viewer: user.viewer,
         created_at: user.created_at,
@@ -274,7 +267,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
 
 /// Loads the health of the deployment: payments, providers, alerts, meters, jobs, schema, and the freshness of the usage report.
 pub(crate) async fn health(state: &PageState) -> Result<crate::view::admin::HealthView, Refusal> {
-    use crate::view::admin::{DeadLetter, Flag, HealthView};
+    use crate::view::admin::HealthView;
     let (db, fail) = (&state.admin_db, |error| state.fail(error));
     let inbox = store::stripe_event::inbox(db).await.map_err(fail)?;
     let queue = store::job::queue(db).await.map_err(fail)?;
@@ -286,28 +279,8 @@ pub(crate) async fn health(state: &PageState) -> Result<crate::view::admin::Heal
         waiting: inbox.waiting,
         oldest: inbox.oldest,
         last_event: inbox.last,
-        dead_letters: inbox
-            .dead_letters
-            .into_iter()
-            .map(|letter| DeadLetter {
-                id: letter.id,
-                kind: letter.kind,
-                error: letter.error.unwrap_or_default(),
-                attempts: letter.attempts,
-                at: letter.dead_at,
-            })
-            .collect(),
-        flags: flags
-            .into_iter()
-            .map(|flag| Flag {
-                kind: flag.kind,
-                object_id: flag.object_id,
-                user_id: flag.user_id,
-                email: flag.email,
-                amount: flag.amount,
-                at: flag.created_at,
-            })
-            .collect(),
+        dead_letters: inbox.dead_letters,
+        flags,
         providers: (state.providers)(),
         ignored_forward: (state.ignored_forward)(),
         alerts: store::alert::list(db, 20)

@@ -7,9 +7,9 @@ use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::pages::admin::AdminTabs;
 use crate::pages::settings::billing::Connection;
-use crate::view::admin::{DeadLetter, Drift, Flag, HealthView, IgnoredForward};
-use domain::Tokens;
+use crate::view::admin::{Drift, HealthView, IgnoredForward};
 use domain::money::count;
+use domain::{BillingFlag, DeadLetter, Tokens};
 use leptos::prelude::*;
 
 /// Renders the health page.
@@ -169,13 +169,15 @@ fn alert((text, since, until): (String, time::OffsetDateTime, Option<time::Offse
     view! { <tr><th scope="row">{text}</th><td>{moment(since)}</td><td>{until}</td></tr> }.into_any()
 }
 
-fn flag(flag: Flag) -> AnyView {
+fn flag(flag: BillingFlag) -> AnyView {
     let what = match flag.kind.as_str() {
         "refund" => "Refund",
         "dispute" => "Chargeback",
+        "dispute_won" => "Chargeback won: the amount was returned",
         "orphan" => "Subscription without an account",
         "two_customers" => "Second Stripe customer of one user",
         "two_subscriptions" => "Two subscriptions of one user",
+        "other_currency" => "Checkout refused: the user has paid in another currency",
         "unknown_product" => "Subscription to an unknown plan",
         _ => "Other",
     };
@@ -188,7 +190,7 @@ fn flag(flag: Flag) -> AnyView {
             <th scope="row">{what}<br/><code>{flag.object_id.clone()}</code></th>
             <td>{who}</td>
             <td class="end">{flag.amount.map(|amount| amount.to_string())}</td>
-            <td>{moment(flag.at)}</td>
+            <td>{moment(flag.created_at)}</td>
             <td>
                 <form method="post" action="/admin/health/clear">
                     <input type="hidden" name="kind" value=flag.kind/>
@@ -207,7 +209,7 @@ fn dead_letter(letter: DeadLetter) -> AnyView {
             <th scope="row">{letter.kind}<br/><code>{letter.id.clone()}</code></th>
             <td>{letter.error}</td>
             <td class="end">{letter.attempts}</td>
-            <td>{moment(letter.at)}</td>
+            <td>{moment(letter.dead_at)}</td>
             <td>
                 <form method="post" action="/admin/health/replay">
                     <input type="hidden" name="event" value=letter.id.clone()/>

@@ -6,7 +6,8 @@ use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::pages::admin::retention::Retention;
 use crate::pages::admin::{AdminTabs, Saved};
-use domain::{ModelName, Plan};
+use crate::view::admin::PlanRow;
+use domain::ModelName;
 use leptos::prelude::*;
 
 /// Renders the plans page.
@@ -25,8 +26,8 @@ pub fn Plans() -> impl IntoView {
 }
 
 #[component]
-fn Shown(plans: Vec<(Plan, u32)>, models: Vec<ModelName>) -> impl IntoView {
-    let rows = plans.into_iter().map(|(plan, api_keys)| row(plan, api_keys, &models)).collect_view();
+fn Shown(plans: Vec<PlanRow>, models: Vec<ModelName>) -> impl IntoView {
+    let rows = plans.into_iter().map(|plan| row(plan, &models)).collect_view();
     view! {
         <FormError/>
         <Saved sentence="Saved. New limits apply from each user's next message."/>
@@ -35,17 +36,20 @@ fn Shown(plans: Vec<(Plan, u32)>, models: Vec<ModelName>) -> impl IntoView {
                 <thead><tr>
                     <th scope="col">"Plan"</th><th scope="col" class="end">"Requests per minute"</th><th scope="col" class="end">"Tokens per day"</th>
                     <th scope="col" class="end">"Concurrent"</th><th scope="col" class="end">"Per response"</th><th scope="col" class="end">"Files, MB"</th><th scope="col" class="end">"API keys"</th>
-                    <th scope="col">"Models (default first)"</th><th scope="col">"Show cost"</th><th scope="col"><span class="unseen">"Save"</span></th>
+                    <th scope="col">"Models (default first)"</th><th scope="col">"Show cost"</th>
+                    <th scope="col" class="end">"Maximum cost"</th><th scope="col"><span class="unseen">"Save"</span></th>
                 </tr></thead>
                 <tbody>{rows}</tbody>
             </table>
         </div>
+        <p class="hint">"Maximum cost: what one user costs in 30 days who uses all tokens of each day, at the highest price of the plan's models."</p>
         <p class="hint">"Usage is not reset. Prices are set in Stripe by "<code>"quotient plans push"</code>"."</p>
     }
 }
 
 /// Renders a plan, edited in its row. The fields belong to the form in the last cell.
-fn row(plan: Plan, api_keys: u32, models: &[ModelName]) -> impl IntoView + use<> {
+fn row(row: PlanRow, models: &[ModelName]) -> impl IntoView + use<> {
+    let PlanRow { plan, api_keys, max_cost } = row;
     let form = format!("plan-{}", plan.id);
     let number = |name: &'static str, what: &'static str, value: u64| {
         let label = format!("{what} of {}", plan.name);
@@ -92,6 +96,7 @@ fn row(plan: Plan, api_keys: u32, models: &[ModelName]) -> impl IntoView + use<>
                     <option value="no" selected=!plan.shows_cost>"no"</option>
                 </select>
             </td>
+            <td class="end">{max_cost.map(|(cost, model)| view! { {cost.to_string()}<br/><small>{model.0}</small> })}</td>
             <td class="end">
                 <form id=form.clone() method="post" action=format!("/admin/plans/{}", plan.id)>
                     <button class="secondary small" aria-label=format!("Save {}", plan.name)>"Save"</button>

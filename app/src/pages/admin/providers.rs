@@ -37,7 +37,7 @@ fn Shown(providers: Vec<ProviderRow>) -> impl IntoView {
         let found = providers.iter().find(|row| row.provider.name.0 == name && is_changeable(row));
         match found {
             Some(row) => details(row.clone()).into_any(),
-            None => view! { <section class="panel"><h2>"Add a provider"</h2>{form(None)}</section> }.into_any(),
+            None => view! { <section class="panel"><h2>"Add a provider"</h2>{form(None, None)}</section> }.into_any(),
         }
     });
     let rows = providers.into_iter().map(row).collect_view();
@@ -78,11 +78,17 @@ fn row(row: ProviderRow) -> impl IntoView {
         let (name, label) = (path_segment(&row.provider.name.0), format!("Edit {}", row.provider.label));
         view! { <a class="button secondary small" href=format!("/admin/providers?edit={name}") aria-label=label>"Edit"</a> }
     });
-    let ProviderRow { provider, has_key, models, open_ms } = row;
+    let ProviderRow { provider, has_key, env_base_url, models, open_ms } = row;
     let key = match (provider.key_variable, has_key) {
         (Some(name), Some(true)) => view! { <code>{name}</code>" is set" }.into_any(),
         (Some(name), _) => view! { <code>{name}</code>" "<span class="tag warn">"not set"</span> }.into_any(),
         (None, _) => "none".into_any(),
+    };
+    let base_url = match env_base_url {
+        Some((variable, url)) => {
+            view! { {url}<br/><small>"Set by "<code>{variable}</code>" in the environment"</small> }.into_any()
+        }
+        None => provider.base_url.unwrap_or_else(|| "default".to_owned()).into_any(),
     };
     let state = match open_ms {
         None => "Available".to_owned(),
@@ -100,7 +106,7 @@ fn row(row: ProviderRow) -> impl IntoView {
         <tr>
             <th scope="row">{provider.label}<br/><code>{provider.name.0}</code></th>
             <td>{provider.wire_format.as_str()}</td>
-            <td class="text">{provider.base_url.unwrap_or_else(|| "default".to_owned())}</td>
+            <td class="text">{base_url}</td>
             <td>{key}</td>
             <td>{state}</td>
             <td class="text">{models.join(", ")}</td>
@@ -119,7 +125,8 @@ fn is_failed(name: &str) -> bool {
 
 /// Renders a provider's form, its tests, and its removal.
 fn details(row: ProviderRow) -> impl IntoView {
-    let ProviderRow { provider, models, .. } = row;
+    let ProviderRow { provider, models, env_base_url, .. } = row;
+    let overriding = env_base_url.map(|(variable, _)| variable);
     let (name, label) = (provider.name.0.clone(), provider.label.clone());
     let tests = models.iter().map(|(model, label, _)| {
         view! { <div class="test-row"><span>{label.clone()}</span><TestButton model=model.clone() label=label.clone() on="providers"/></div> }
@@ -129,7 +136,7 @@ fn details(row: ProviderRow) -> impl IntoView {
         <div class="columns">
             <section class="panel">
                 <h2>{format!("Edit {label}")}</h2>
-                {form(Some(&provider))}
+                {form(Some(&provider), overriding)}
             </section>
             <div class="stack">
                 <section class="panel">
@@ -149,8 +156,9 @@ fn details(row: ProviderRow) -> impl IntoView {
     }
 }
 
-/// Renders the form of a provider, or of a new one. After a rejection it shows what was typed.
-fn form(provider: Option<&Provider>) -> impl IntoView + use<> {
+/// Renders the form of a provider, or of a new one. After a rejection it shows what was typed. `overriding` is the environment variable
+/// whose base URL is used in place of the stored one.
+fn form(provider: Option<&Provider>, overriding: Option<String>) -> impl IntoView + use<> {
     let name = provider.map(|provider| provider.name.0.clone()).unwrap_or_default();
     let failed = if is_failed(&name) { Some(page_context().form) } else { None };
     let stored = |field: &str| provider.map(|provider| stored_value(provider, field)).unwrap_or_default();
@@ -169,6 +177,9 @@ fn form(provider: Option<&Provider>) -> impl IntoView + use<> {
     } else {
         ().into_any()
     };
+    let overriding = overriding.map(|variable| {
+        view! { <p class="hint"><code>{variable}</code>" is set in the environment and used in place of this base URL."</p> }
+    });
     let button = if provider.is_some() { "Save" } else { "Add provider" };
     let heading = if name.is_empty() { "New provider".to_owned() } else { format!("Provider {name}") };
     view! {
@@ -181,6 +192,7 @@ fn form(provider: Option<&Provider>) -> impl IntoView + use<> {
                 <select id=format_id name="format">{formats.into_iter().collect_view()}</select>
             </div>
             {text("base_url", "Base URL", "empty: the format's own; for example https://openrouter.ai/api/v1")}
+            {overriding}
             {text("key_variable", "Variable of the API key", "ends in _API_KEY; empty: no key is sent")}
             {text("connect_timeout_ms", "Timeout to connect in milliseconds", "empty: PROVIDER_CONNECT_TIMEOUT_MS")}
             {text("first_byte_timeout_ms", "Timeout to the first byte in milliseconds", "empty: PROVIDER_FIRST_BYTE_TIMEOUT_MS")}

@@ -12,8 +12,8 @@ use crate::pages::admin::Saved;
 use crate::pages::admin::audit::AuditTable;
 use crate::pages::admin::user_keys::UserKeys;
 use crate::pages::usage::UsageDetails;
-use crate::view::admin::{Hold, OwnLimits, UserView};
-use domain::{PlanId, Tokens, UserId, Viewer};
+use crate::view::admin::{OwnLimits, UserView};
+use domain::{HeldCall, PlanId, Tokens, UserId, Viewer};
 use leptos::prelude::*;
 use time::OffsetDateTime;
 
@@ -148,7 +148,7 @@ fn InForce(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDa
 
 /// Tokens reserved for responses in progress.
 #[component]
-fn Holds(holds: Vec<Hold>) -> impl IntoView {
+fn Holds(holds: Vec<HeldCall>) -> impl IntoView {
     let is_empty = holds.is_empty();
     let rows = holds
         .into_iter()

@@ -6,7 +6,8 @@ use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
-use crate::view::admin::{AccountList, AccountSummary, USER_ROWS};
+use crate::view::admin::{AccountList, USER_ROWS};
+use domain::AccountSummary;
 use domain::money::count;
 use leptos::prelude::*;
 

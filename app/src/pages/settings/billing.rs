@@ -2,7 +2,7 @@
 
 use super::Tabs;
 use crate::api;
-use crate::components::duration::day;
+use crate::components::duration::local_day;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
@@ -123,22 +123,22 @@ fn sentences(viewer: &Viewer, billing: &BillingView) -> Vec<String> {
     let fallback = &billing.fallback;
     match (found.status, found.ends_at) {
         (SubscriptionStatus::Trialing, Some(end)) => {
-            all.push(format!("Your {paid} trial ends on {} and won't renew. You then move to {fallback}.", day(end)));
+            all.push(format!("Your {paid} trial ends on {} and won't renew. You then move to {fallback}.", local_day(end)));
         }
         (SubscriptionStatus::Trialing, None) => {
             let end = found.trial_end.unwrap_or(found.period_end);
-            all.push(format!("Your {paid} trial ends on {}. It then renews at {price}.", day(end)));
+            all.push(format!("Your {paid} trial ends on {}. It then renews at {price}.", local_day(end)));
         }
         (SubscriptionStatus::Active, Some(end)) => {
-            all.push(format!("Cancelled. {paid} stays active until {}, then you move to {fallback}. You won't be charged again.", day(end)));
+            all.push(format!("Cancelled. {paid} stays active until {}, then you move to {fallback}. You won't be charged again.", local_day(end)));
         }
         (SubscriptionStatus::Active, None) => {
-            all.push(format!("{price}. Renews on {}.", day(found.period_end)));
+            all.push(format!("{price}. Renews on {}.", local_day(found.period_end)));
         }
         (SubscriptionStatus::PastDue, _) => match found.grace_until {
             Some(until) if viewer.grace_until.is_some() => all.push(format!(
                 "The last payment of {price} failed. {paid} stays active until {}, then you move to {fallback} until it is paid.",
-                day(until)
+                local_day(until)
             )),
             _ => all.push(format!("The payment of {price} is overdue. {paid} is restored as soon as it is paid.")),
         },
@@ -150,7 +150,7 @@ fn sentences(viewer: &Viewer, billing: &BillingView) -> Vec<String> {
             all.push(format!("The first payment for {paid} failed, so the subscription hasn't started."));
         }
         (SubscriptionStatus::Canceled | SubscriptionStatus::Unknown, _) => {
-            let ended = found.ended_at.map(|at| format!(" on {}", day(at))).unwrap_or_default();
+            let ended = found.ended_at.map(|at| format!(" on {}", local_day(at))).unwrap_or_default();
             all.push(format!("{paid} ended{ended}. You won't be charged again."));
         }
     }
@@ -189,7 +189,7 @@ fn row(invoice: &Invoice) -> impl IntoView + use<> {
     };
     view! {
         <tr>
-            <td>{day(invoice.created_at)}</td>
+            <td>{local_day(invoice.created_at)}</td>
             <td>{number}</td>
             <td>{status}</td>
             <td class="end">{invoice.due.to_string()}</td>

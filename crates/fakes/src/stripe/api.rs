@@ -79,13 +79,20 @@ fn error(cause: &Error) -> Value {
         500.. => "api_error",
         _ => "invalid_request_error",
     };
-    json!({"error": {"type": kind, "code": code, "message": format!("Simulated error: {code}."), "param": if param.is_empty() { Value::Null } else { json!(param) }}})
+    let param = if param.is_empty() { Value::Null } else { json!(param) };
+    if code == COMBINES_CURRENCIES {
+        let message = "You cannot combine currencies on a single customer. This customer has an invoice item with another currency.";
+        return json!({"error": {"type": kind, "message": message, "param": param}});
+    }
+    json!({"error": {"type": kind, "code": code, "message": format!("Simulated error: {code}."), "param": param}})
 }
 
 fn refusal(cause: &Error) -> Response {
     (StatusCode::from_u16(cause.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(error(cause))).into_response()
 }
 
+/// Stands for the refusal of a second currency, which has no code.
+const COMBINES_CURRENCIES: &str = "combines_currencies";
 const MISSING: Error = Error(404, "resource_missing", "id");
 
 /// Returns a page of a list, filtered by the given fields of the form.
@@ -157,6 +164,11 @@ impl State {
                 }
                 if form["line_items"]["0"]["price"].as_str().is_none_or(|price| self.get(price).is_none()) {
                     return Err(Error(400, "resource_missing", "line_items[0][price]"));
+                }
+                let currency = self.get(customer).and_then(|customer| customer["currency"].as_str());
+                let price = form["line_items"]["0"]["price"].as_str().and_then(|price| self.get(price));
+                if currency.is_some_and(|currency| price.is_some_and(|price| price["currency"] != currency)) {
+                    return Err(Error(400, COMBINES_CURRENCIES, ""));
                 }
                 let (id, now) = (self.id("cs_test"), self.now(form["customer"].as_str()));
                 Ok(self.put(object::session(&id, form, now, url)))

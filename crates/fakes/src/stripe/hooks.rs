@@ -2,7 +2,7 @@
 //! duplicated, held back or reordered.
 
 use super::form::{flag, number, read};
-use super::{Shared, cycle, unix_now};
+use super::{Shared, cycle, object, unix_now};
 use axum::Router;
 use axum::extract::{Path, RawForm, State};
 use axum::http::StatusCode;
@@ -104,7 +104,9 @@ pub(super) fn router() -> Router<Shared> {
         .route("/_control/hooks", post(hooks))
         .route("/_control/clock", post(clock))
         .route("/_control/card/{customer}", post(card))
+        .route("/_control/currency/{customer}", post(currency))
         .route("/_control/dispute/{charge}", post(dispute))
+        .route("/_control/item/{subscription}", post(add_item))
         .route("/_control/history/{customer}", post(history))
         .route("/_control/down", post(down))
 }
@@ -154,6 +156,12 @@ async fn card(State(shared): State<Shared>, Path(customer): Path<String>, RawFor
     shared.change(|state| state.cards.insert(customer, form["number"].as_str().unwrap_or_default().to_owned()));
 }
 
+/// `currency=eur`: gives a customer the currency of an earlier payment.
+async fn currency(State(shared): State<Shared>, Path(customer): Path<String>, RawForm(body): RawForm) {
+    let form = read(&String::from_utf8_lossy(&body));
+    shared.change(|state| state.edit(&customer, |customer| customer["currency"] = form["currency"].clone()));
+}
+
 async fn dispute(State(shared): State<Shared>, Path(charge): Path<String>) -> StatusCode {
     shared.change(|state| {
         let Some(found) = state.get(&charge).cloned() else { return StatusCode::NOT_FOUND };
@@ -162,6 +170,32 @@ async fn dispute(State(shared): State<Shared>, Path(charge): Path<String>) -> St
         let dispute = state.put(json!({"id": id, "object": "dispute", "amount": found["amount"], "charge": charge, "created": now,
             "currency": found["currency"], "livemode": false, "metadata": {}, "reason": "fraudulent", "status": "needs_response"}));
         state.emit("charge.dispute.created", &dispute);
+        StatusCode::OK
+    })
+}
+
+/// `price=price_1`: adds an item to a subscription, before its others.
+async fn add_item(
+    State(shared): State<Shared>,
+    Path(subscription): Path<String>,
+    RawForm(body): RawForm,
+) -> StatusCode {
+    let form = read(&String::from_utf8_lossy(&body));
+    shared.change(|state| {
+        let price = form["price"].as_str().and_then(|price| state.get(price)).cloned();
+        let (Some(price), Some(found)) = (price, state.get(&subscription).cloned()) else {
+            return StatusCode::NOT_FOUND;
+        };
+        let period = |end: &str| found["items"]["data"][0][end].as_i64().unwrap_or(0);
+        let id = state.id("si");
+        let item =
+            object::item(&id, &subscription, &price, period("current_period_start"), period("current_period_end"));
+        let changed = state.edit(&subscription, |subscription| {
+            if let Some(items) = subscription["items"]["data"].as_array_mut() {
+                items.insert(0, item);
+            }
+        });
+        state.emit("customer.subscription.updated", &changed);
         StatusCode::OK
     })
 }

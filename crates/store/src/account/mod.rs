@@ -11,10 +11,7 @@ pub use identity::{
     Changed, Credentials, ExportedAccount, Verified, change_email, credentials, credentials_of, exported, has_password,
     lock_unchanged, mark_verified, replace_password_hash, set_name, set_password_hash,
 };
-pub use owner::{
-    AccountFilter, AccountSummary, MAX_SHARED, RISKY_ADDRESS, RISKY_BLOCK, User, admins, list, make_admin, set_plan,
-    user,
-};
+pub use owner::{AccountFilter, User, admins, list, make_admin, set_plan, user};
 pub use payer::{Payer, by_customer, customers, hold, link_customer, payer, unlink_customer, was_deleted};
 pub use subject::{list_shared_subjects, list_without_address_hash, set_address_hashes, set_own_subjects};
 pub use ways_in::{Removal, Ways, lock_ways_in, remove_added_ways, remove_password, ways};

@@ -2,7 +2,7 @@
 
 use super::{FREE, viewer};
 use crate::{Db, Result};
-use domain::{PlanId, UserId, Viewer};
+use domain::{AccountSummary, PlanId, UserId, Viewer};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -77,34 +77,12 @@ pub async fn set_plan(
     Ok(true)
 }
 
-/// An account in the admin list.
-pub struct AccountSummary {
-    /// Account id.
-    pub user_id: UserId,
-    /// Email.
-    pub email: String,
-    /// Current plan.
-    pub plan: PlanId,
-    /// Whether the user is an admin.
-    pub is_admin: bool,
-    /// Whether the account is paused: it can read but not send messages.
-    pub is_paused: bool,
-    /// When the user signed up.
-    pub created_at: OffsetDateTime,
-    /// Number of accounts that were created from this one's network, itself included, at most [`MAX_SHARED`]; 0 if the network is unknown.
-    pub same_block: i64,
-    /// Number of accounts with this one's normalized address, itself included, at most [`MAX_SHARED`].
-    pub same_address: i64,
-    /// Number of matching accounts on all pages.
-    pub all: i64,
-}
-
 /// Maximum number of accounts that are counted for one network or address.
-pub const MAX_SHARED: i64 = 1_000;
+const MAX_SHARED: i64 = 1_000;
 /// Number of accounts from one network from which on they count as risky: fewer are a family.
-pub const RISKY_BLOCK: i64 = 3;
+const RISKY_BLOCK: i64 = 3;
 /// Number of accounts with one normalised address from which on they count as risky.
-pub const RISKY_ADDRESS: i64 = 2;
+const RISKY_ADDRESS: i64 = 2;
 
 /// Selects accounts of the admin list.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,7 +93,7 @@ pub struct AccountFilter<'a> {
     pub is_risky: bool,
 }
 
-/// Lists accounts, newest first.
+/// Lists accounts, newest first, and returns the number of matching accounts on all pages: 0 if the page has no rows.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -124,7 +102,7 @@ pub async fn list(
     filter: AccountFilter<'_>,
     offset: i64,
     limit: i64,
-) -> Result<Vec<AccountSummary>> {
+) -> Result<(Vec<AccountSummary>, u64)> {
     let rows = sqlx::query!(
         r#"select a.user_id as "user_id!", a.email as "email!", a.plan_id as "plan_id!", a.role as "role!", a.paused_at as "paused_at?",
                   a.created_at as "created_at!", a.matching as "matching!",
@@ -145,20 +123,19 @@ pub async fn list(
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| AccountSummary {
-            user_id: row.user_id.into(),
-            email: row.email,
-            plan: PlanId(row.plan_id),
-            is_admin: row.role == "admin",
-            is_paused: row.paused_at.is_some(),
-            created_at: row.created_at,
-            same_block: row.same_block,
-            same_address: row.same_address,
-            all: row.matching,
-        })
-        .collect())
+    let all = rows.first().map_or(0, |row| row.matching.unsigned_abs());
+    let risky = |count: i64, from: i64| (count >= from).then(|| count.unsigned_abs());
+    let accounts = rows.into_iter().map(|row| AccountSummary {
+        user_id: row.user_id.into(),
+        email: row.email,
+        plan: PlanId(row.plan_id),
+        is_admin: row.role == "admin",
+        is_paused: row.paused_at.is_some(),
+        created_at: row.created_at,
+        same_block: risky(row.same_block, RISKY_BLOCK),
+        same_address: risky(row.same_address, RISKY_ADDRESS),
+    });
+    Ok((accounts.collect(), all))
 }
 
 /// Lists all admins, oldest account first.

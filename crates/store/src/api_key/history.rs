@@ -91,18 +91,41 @@ pub async fn usage_of_keys(
         .collect())
 }
 
-/// Lists the keys with usage since an instant that are idle now: no call is running or was settled in the last two minutes. At most 1000.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn list_idle(db: impl PgExecutor<'_>, since: OffsetDateTime, now: OffsetDateTime) -> Result<Vec<ApiKeyId>> {
-    let found = sqlx::query_scalar!(
-        r#"select api_key_id as "id!" from ai_usage where api_key_id is not null and created_at >= $1 group by api_key_id
-           having bool_and(status <> 'pending') and max(coalesce(settled_at, created_at)) < $2 limit 1000"#,
-        since,
-        now - time::Duration::minutes(2),
-    );
-    Ok(found.fetch_all(db).await?.into_iter().map(Into::into).collect())
+/// Lists the idle keys in rounds of bounded length, each of which continues where the last one ended.
+#[derive(Debug, Default)]
+pub struct IdleKeys {
+    /// The last key of the last round; the nil id if the next round begins with the first key.
+    after: Uuid,
+}
+
+impl IdleKeys {
+    /// Returns the next keys, at most `limit`, with usage since an instant that are idle now: no call is running or was settled in the last two
+    /// minutes. After a round with fewer, the next one begins with the first key again.
+    ///
+    /// # Errors
+    /// Returns an error if the query fails. The next round then repeats this one.
+    pub async fn next_round(
+        &mut self,
+        db: impl PgExecutor<'_>,
+        since: OffsetDateTime,
+        now: OffsetDateTime,
+        limit: u16,
+    ) -> Result<Vec<ApiKeyId>> {
+        let keys = sqlx::query_scalar!(
+            r#"select api_key_id as "id!" from ai_usage where api_key_id > $3 and created_at >= $1 group by api_key_id
+               having bool_and(status <> 'pending') and max(coalesce(settled_at, created_at)) < $2
+               order by api_key_id limit $4"#,
+            since,
+            now - time::Duration::minutes(2),
+            self.after,
+            i64::from(limit),
+        )
+        .fetch_all(db)
+        .await?;
+        let is_full = keys.len() >= usize::from(limit);
+        self.after = keys.last().filter(|_| is_full).copied().unwrap_or_default();
+        Ok(keys.into_iter().map(Into::into).collect())
+    }
 }
 
 /// How long the sums by key are kept: longer than any window of a key and any period of its page.

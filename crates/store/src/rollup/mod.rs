@@ -4,7 +4,8 @@
 //! final. `usage_key` holds them per API key and half hour, for the meters and the page of keys; another trigger maintains it.
 //! `usage_total` (per hour and model) and the `ttft_*` histograms are shared by all users, so the trigger only appends to `usage_delta` and
 //! [`refresh`] folds it in once a minute: folded plus unfolded rows equal the ledger at any moment. The same holds for `cache_saving`, what
-//! prompt caching saved per hour and model. `usage_report` holds the standard periods of `/admin` as of the last refresh.
+//! prompt caching saved per hour and model, and for `cache_write_long`, the tokens written to caches with the longer lifetime, which have a queue
+//! of their own. `usage_report` holds the standard periods of `/admin` as of the last refresh.
 
 mod provider_hours;
 mod refresh;

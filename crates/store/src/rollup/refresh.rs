@@ -57,7 +57,7 @@ async fn lock(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
-/// Moves `usage_delta` into the totals and histograms.
+/// Moves `usage_delta` into the totals and histograms, and `cache_write_long_delta` into its sums.
 async fn fold(tx: &mut Tx) -> Result<()> {
     sqlx::query!(
         "with delta as (
@@ -86,6 +86,14 @@ async fn fold(tx: &mut Tx) -> Result<()> {
            cache_write_tokens = t.cache_write_tokens + excluded.cache_write_tokens,
            output_tokens = t.output_tokens + excluded.output_tokens, reasoning_tokens = t.reasoning_tokens + excluded.reasoning_tokens,
            cost_picos = t.cost_picos + excluded.cost_picos"
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "with delta as (delete from cache_write_long_delta returning *)
+         insert into cache_write_long as t (model, hour, tokens)
+         select model, hour, sum(tokens) from delta group by model, hour
+         on conflict (hour, model) do update set tokens = t.tokens + excluded.tokens"
     )
     .execute(tx)
     .await?;
@@ -171,15 +179,18 @@ async fn refresh_period(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime
 pub async fn rebuild(db: &Db) -> Result<()> {
     let mut tx = crate::begin(db).await?;
     lock(&mut tx).await?;
-    sqlx::query!("lock table ai_usage, usage_hour, usage_day, usage_key, usage_delta in share row exclusive mode")
-        .execute(&mut tx)
-        .await?;
+    sqlx::query!(
+        "lock table ai_usage, usage_hour, usage_day, usage_key, usage_delta, cache_write_long_delta in share row exclusive mode"
+    )
+    .execute(&mut tx)
+    .await?;
     fold(&mut tx).await?;
     let kept = crate::ledger::kept_from(&mut tx).await?.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     rebuild_sums(&mut tx, kept).await?;
     rebuild_totals(&mut tx, kept).await?;
     rebuild_savings(&mut tx, kept).await?;
     rebuild_key_sums(&mut tx).await?;
+    rebuild_long_writes(&mut tx, kept).await?;
     tx.commit().await
 }
 
@@ -282,6 +293,20 @@ async fn rebuild_key_sums(tx: &mut Tx) -> Result<()> {
          from ai_usage
          where api_key_id is not null and status <> 'pending' and created_at >= key_slot(now() - interval '62 days')
          group by 1, 2"
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Recomputes the cache writes with the longer lifetime.
+async fn rebuild_long_writes(tx: &mut Tx, kept: OffsetDateTime) -> Result<()> {
+    sqlx::query!("delete from cache_write_long where hour >= $1", kept).execute(&mut *tx).await?;
+    sqlx::query!(
+        "insert into cache_write_long (model, hour, tokens)
+         select model, date_trunc('hour', created_at, 'UTC'), sum(cache_write_long_tokens)
+         from ai_usage where status <> 'pending' and cache_write_long_tokens <> 0 and created_at >= $1 group by 1, 2",
+        kept,
     )
     .execute(tx)
     .await?;

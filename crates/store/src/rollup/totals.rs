@@ -35,8 +35,10 @@ pub struct Totals {
     pub input: i64,
     /// Input tokens read from a cache.
     pub cache_read: i64,
-    /// Input tokens written to a cache.
+    /// Input tokens written to a cache, all lifetimes.
     pub cache_write: i64,
+    /// The part of `cache_write` with the longer lifetime.
+    pub cache_write_long: i64,
     /// All output tokens.
     pub output: i64,
     /// Reasoning tokens, which are part of the output.
@@ -55,6 +57,7 @@ impl AddAssign<&Self> for Totals {
         self.input = self.input.saturating_add(other.input);
         self.cache_read = self.cache_read.saturating_add(other.cache_read);
         self.cache_write = self.cache_write.saturating_add(other.cache_write);
+        self.cache_write_long = self.cache_write_long.saturating_add(other.cache_write_long);
         self.output = self.output.saturating_add(other.output);
         self.reasoning = self.reasoning.saturating_add(other.reasoning);
         self.cost = self.cost.saturating_add(other.cost);
@@ -172,13 +175,15 @@ pub async fn totals(
             input: row.input,
             cache_read: row.cache_read,
             cache_write: row.cache_write,
+            cache_write_long: 0,
             output: row.output,
             reasoning: row.reasoning,
             cost: row.cost,
             ttft_ms: BTreeMap::new(),
         };
     }
-    add_ttft(db, (from, to), include, &mut totals.by_model).await?;
+    add_ttft(&mut *db, (from, to), include, &mut totals.by_model).await?;
+    add_long_writes(db, (from, to), include, &mut totals.by_model).await?;
     Ok(totals)
 }
 
@@ -210,6 +215,34 @@ async fn add_ttft(
     for row in rows {
         if let Some(totals) = by_model.get_mut(&row.model) {
             totals.ttft_ms.insert(row.ms, row.calls);
+        }
+    }
+    Ok(())
+}
+
+/// Adds the cache writes with the longer lifetime.
+async fn add_long_writes(
+    db: &mut Tx,
+    (from, to): (OffsetDateTime, OffsetDateTime),
+    include: Include,
+    by_model: &mut BTreeMap<String, Totals>,
+) -> Result<()> {
+    let rows = sqlx::query!(
+        r#"select model as "model!", sum(tokens)::bigint as "tokens!"
+           from (
+             select model, tokens from cache_write_long where hour >= $1 and hour < $2
+             union all
+             select model, tokens from cache_write_long_delta where $3 and hour >= $1 and hour < $2
+           ) t group by 1"#,
+        from,
+        to,
+        include.unfolded(),
+    )
+    .fetch_all(db)
+    .await?;
+    for row in rows {
+        if let Some(totals) = by_model.get_mut(&row.model) {
+            totals.cache_write_long = row.tokens;
         }
     }
     Ok(())

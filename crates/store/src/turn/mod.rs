@@ -26,9 +26,8 @@ pub use write_pending::{
 };
 
 use crate::Result;
-use domain::{ConversationId, MessageId, ModelName, Tokens, TurnId, UserId};
+use domain::{ConversationId, HeldCall, MessageId, ModelName, Tokens, TurnId, UserId};
 use sqlx::PgExecutor;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// A turn that already exists.
@@ -62,18 +61,6 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Existing
         ended: row.ended,
         is_alive: row.is_alive,
     }))
-}
-
-/// The pending provider call of a turn, and the tokens reserved for it.
-pub struct HeldCall {
-    /// The model that is called.
-    pub model: ModelName,
-    /// When the turn was admitted.
-    pub since: OffsetDateTime,
-    /// Tokens reserved in the meters.
-    pub reserved: Tokens,
-    /// Whether the turn's lease is still valid, by Postgres' clock.
-    pub is_alive: bool,
 }
 
 /// Lists a user's pending calls, newest first. Of a hedged turn that waits for two calls, only the requested model's is listed.

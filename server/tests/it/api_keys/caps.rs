@@ -137,3 +137,27 @@ async fn a_lost_meter_of_a_key_is_rebuilt_from_the_ledger() {
     let meter = quotas.peek_key(id).await.unwrap();
     assert_eq!((meter.in_flight, meter.window(1).used, meter.window(1).reserved), (2, 100, 200));
 }
+
+/// Idle keys are listed in rounds that continue one another, so that each key's meter is compared with the ledger.
+#[tokio::test]
+async fn rounds_of_idle_keys_cover_all() {
+    let app = TestApp::new().await;
+    let mut ann = app.user("ann@example.com").await;
+    let (one, _) = create(&app, &mut ann, "One", &[]).await;
+    let (two, _) = create(&app, &mut ann, "Two", &[]).await;
+    ann.send_and_read("{{words:3}}").await;
+    let rows = "insert into ai_usage (ai_usage_id, turn_id, purpose, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+                                      output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, api_key_id)
+                select gen_random_uuid(), gen_random_uuid(), 'api', user_id, subject, model, model_price_id, 'finished', 'exact', 60, 40, 60, 100,
+                       0.01, now() - interval '2 hours', now() - interval '1 hour', id
+                from ai_usage, unnest($1::uuid[]) id where purpose = 'chat'";
+    sqlx::query(rows).bind(vec![one, two]).execute(&app.db).await.unwrap();
+    let now = OffsetDateTime::now_utc();
+    let mut keys = store::api_key::IdleKeys::default();
+    let mut rounds = Vec::new();
+    for _ in 0..4 {
+        rounds.push(keys.next_round(&app.store, now - time::Duration::hours(25), now, 1).await.unwrap());
+    }
+    let [one, two] = [one, two].map(ApiKeyId::from);
+    assert_eq!(rounds, [vec![one], vec![two], vec![], vec![one]]);
+}

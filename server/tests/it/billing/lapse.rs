@@ -1,7 +1,8 @@
 //! Failed payments and ended subscriptions.
 
 use super::{
-    ALL_DONE, FAILS_LATER, GOOD, ON_FREE, ON_PRO, api, buy, control, event, go, now, pay, redirect_target, selling,
+    ALL_DONE, FAILS_LATER, GOOD, ON_FREE, ON_PRO, api, buy, control, event, go, local_day, now, other_zone, pay,
+    redirect_target, selling,
 };
 use http::StatusCode;
 use serde_json::json;
@@ -22,6 +23,10 @@ async fn overdue_plan_ends_after_grace_and_is_restored_by_payment() {
     app.until("select count(*) = 1 from job where key like 'mail:payment_failed:%' and done_at is not null").await;
     // A pending event would recompute the grace.
     app.until(ALL_DONE).await;
+    let zone = other_zone();
+    ann.form("/settings/time-zone", &[("zone", zone)]).await;
+    let day = local_day(&app, zone, "select grace_until from subscription").await;
+    assert!(ann.text("/usage").await.contains(&format!("Your plan stays active until {day}.")));
     sqlx::query("update subscription set grace_until = now() - interval '1 minute'").execute(&app.db).await.unwrap();
     // A starting server checks grace periods at once.
     let (second, _stop) = app.start_second().await;
@@ -152,4 +157,26 @@ async fn each_failed_payment_has_its_own_grace() {
     assert!(app.one::<bool>("select plan_id = 'max' from account").await);
     let days: f64 = app.one("select extract(epoch from grace_until - now())::float8 / 86400 from subscription").await;
     assert!((5.9..6.1).contains(&days), "{days} days of grace for {id}");
+}
+
+/// Field note 89: a subscription to which the owner has added another item keeps its plan, and costs both.
+#[tokio::test]
+async fn the_plan_is_found_among_several_items() {
+    let app = selling(&[]).await;
+    let mut ann = app.user("ann@example.com").await;
+    buy(&mut ann, "pro", GOOD).await;
+    app.until(ON_PRO).await;
+    app.until(ALL_DONE).await;
+    let id = |object: &serde_json::Value| object["id"].as_str().unwrap().to_owned();
+    let product = id(&api(&app, "POST", "products", &[("name", "More storage")]).await);
+    let price =
+        [("product", product.as_str()), ("currency", "usd"), ("unit_amount", "300"), ("recurring[interval]", "month")];
+    let price = id(&api(&app, "POST", "prices", &price).await);
+    let subscription = id(&app.stripe.all("subscription")[0]);
+    control(&app, &format!("item/{subscription}"), &[("price", &price)]).await;
+    app.until("select amount_minor = 2300 from subscription").await;
+    app.until(ALL_DONE).await;
+    assert!(app.one::<bool>(ON_PRO).await);
+    assert_eq!(app.one::<i64>("select count(*) from billing_flag where kind = 'unknown_product'").await, 0);
+    assert_eq!(app.one::<i64>("select count(*) from subscription where plan_id = 'pro'").await, 1);
 }

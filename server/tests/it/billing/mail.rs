@@ -1,9 +1,9 @@
 //! Sending mail, with retries after failures.
 
-use super::{GOOD, buy, selling};
+use super::{GOOD, buy, local_day, other_zone, selling};
 
 /// Mail is queued in the transaction that causes it and sent by SMTP. After a temporary failure it is retried: here that of the first one,
-/// with which Ann confirms her address.
+/// with which Ann confirms her address. Days are those of her time zone, as on her billing page.
 #[tokio::test]
 async fn mail_is_sent_and_retried_after_a_temporary_failure() {
     let (port, mut mails) = smtp().await;
@@ -11,11 +11,16 @@ async fn mail_is_sent_and_retried_after_a_temporary_failure() {
         selling(&[("SMTP_URL", &format!("smtp://127.0.0.1:{port}")), ("MAIL_FROM", "The App <app@example.com>")]).await;
     sqlx::query("update plan set trial_days = 2 where plan_id = 'pro'").execute(&app.db).await.unwrap();
     let mut ann = app.user("ann@example.com").await;
+    let zone = other_zone();
+    ann.form("/settings/time-zone", &[("zone", zone)]).await;
     buy(&mut ann, "pro", GOOD).await;
     app.until("select count(*) = 1 from job where attempts = 1 and done_at is null and error like '%451%'").await;
     sqlx::query("update job set run_at = now()").execute(&app.db).await.unwrap();
     let sent = [mails.recv().await.unwrap(), mails.recv().await.unwrap()];
-    for subject in ["Subject: Your Pro trial ends on", "Subject: Confirm your email address"] {
+    let day = local_day(&app, zone, "select trial_end from subscription").await;
+    assert!(ann.text("/settings/billing").await.contains(&format!("Your Pro trial ends on {day}.")));
+    let trial_ends = format!("Subject: Your Pro trial ends on {day}");
+    for subject in [trial_ends.as_str(), "Subject: Confirm your email address"] {
         let mail =
             sent.iter().find(|mail| mail.contains(subject)).unwrap_or_else(|| panic!("no {subject} in {sent:?}"));
         for part in ["From: \"The App\" <app@example.com>", "To: ann@example.com", "text/plain", "text/html"] {

@@ -28,6 +28,20 @@ async fn selling(more: &[(&str, &str)]) -> TestApp {
     app
 }
 
+/// Returns a time zone in which the day is another one than in UTC, for the next hour at least.
+fn other_zone() -> &'static str {
+    let is_late = time::OffsetDateTime::now_utc().hour() >= 10;
+    if is_late { "Pacific/Kiritimati" } else { "Pacific/Pago_Pago" }
+}
+
+/// Returns the date of a query's instant in a time zone as pages have it, such as "3 March 2026".
+async fn local_day(app: &TestApp, zone: &str, instant: &'static str) -> String {
+    let at: time::OffsetDateTime = app.one(instant).await;
+    let sql = "select ($1::timestamptz at time zone $2)::date";
+    let day: time::Date = sqlx::query_scalar(sql).bind(at).bind(zone).fetch_one(&app.db).await.unwrap();
+    format!("{} {} {}", day.day(), day.month(), day.year())
+}
+
 /// Returns the target of a redirect.
 fn redirect_target(response: &reqwest::Response) -> String {
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
@@ -127,6 +141,21 @@ async fn paid_plan_applies_to_the_next_message() {
     pay(&bob, &url, GOOD).await;
     assert_eq!(redirect_target(&bob.get("/billing/return?bought=yes").await), "/settings/billing?from=checkout");
     assert_eq!(bob.quota().await["plan"], "max");
+}
+
+/// Field note 95: a price that was changed here but not yet at Stripe is never charged. Once it is pushed, page and checkout agree.
+#[tokio::test]
+async fn a_checkout_charges_what_the_page_shows() {
+    let app = selling(&[]).await;
+    let mut ann = app.user("ann@example.com").await;
+    app.sql("update plan set monthly_cents = 2500 where plan_id = 'pro'").await;
+    assert!(ann.text("/pricing").await.contains("$25"));
+    let refused = ann.form("/billing/checkout", &[("plan", "pro"), ("interval", "month")]).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(app.stripe.all("checkout.session").is_empty());
+    app.run(Command::Plans(Plans::Push)).await;
+    buy(&mut ann, "pro", GOOD).await;
+    app.until("select count(*) = 1 and bool_and(amount_minor = 2500) from subscription").await;
 }
 
 /// Pushing plans twice changes nothing. A new plan needs one row, and the pricing page shows every plan on sale.

@@ -212,3 +212,57 @@ async fn owner_sees_flags_and_replays_dead_letters() {
     assert!(again.text().await.unwrap().contains("This dead letter"));
     assert_eq!(app.one::<i64>("select count(*) from audit where action = 'replay' and after = 'evt_dead'").await, 1);
 }
+
+/// Field note 92: a chargeback that was won is shown as won, in whatever order its events arrive, and doesn't come back once dismissed.
+#[tokio::test]
+async fn a_chargeback_that_was_won_is_shown_as_won() {
+    let app = selling(&[]).await;
+    let (mut admin, mut ann) = (app.user("admin@example.com").await, app.user("ann@example.com").await);
+    buy(&mut ann, "max", GOOD).await;
+    app.until("select plan_id = 'max' from account where email = 'ann@example.com'").await;
+    let charge = app.stripe.all("charge")[0]["id"].as_str().unwrap().to_owned();
+    let dispute = async |id: &str, kind: &str, dispute: &str, status: &str| {
+        let object = json!({"object": "dispute", "id": dispute, "charge": charge, "amount": 10_000, "currency": "usd", "status": status});
+        event(&app.url, &json!({"id": id, "type": kind, "data": {"object": object}})).await;
+        app.until(ALL_DONE).await;
+    };
+    dispute("evt_1", "charge.dispute.created", "du_1", "needs_response").await;
+    let page = admin.text("/admin/health").await;
+    assert!(page.contains("Chargeback<") && !page.contains("Chargeback won"), "{page}");
+    dispute("evt_2", "charge.dispute.closed", "du_1", "won").await;
+    dispute("evt_3", "charge.dispute.closed", "du_2", "won").await;
+    dispute("evt_4", "charge.dispute.created", "du_2", "needs_response").await;
+    let open = "select count(*) from billing_flag where kind = 'dispute' and cleared_at is null";
+    assert_eq!(app.one::<i64>(open).await, 0);
+    let page = admin.text("/admin/health").await;
+    assert_eq!((page.matches("Chargeback won").count(), page.contains("Chargeback<")), (2, false), "{page}");
+    admin.form("/admin/health/clear", &[("kind", "dispute_won"), ("object", "du_1")]).await;
+    dispute("evt_5", "charge.dispute.funds_reinstated", "du_1", "won").await;
+    assert_eq!(admin.text("/admin/health").await.matches("Chargeback won").count(), 1);
+    // One that was lost stays a chargeback.
+    dispute("evt_6", "charge.dispute.closed", "du_3", "lost").await;
+    assert_eq!(app.one::<i64>(open).await, 1);
+}
+
+/// Field note 91: a user who has paid in another currency is told so, not to try again, and admins are alerted until one dismisses it.
+#[tokio::test]
+async fn another_currency_is_explained_and_alerted() {
+    let app = selling(&[]).await;
+    let (mut admin, mut ann) = (app.user("admin@example.com").await, app.user("ann@example.com").await);
+    go(&mut ann, "pro").await;
+    let customer = app.stripe.all("customer")[0]["id"].as_str().unwrap().to_owned();
+    control(&app, &format!("currency/{customer}"), &[("currency", "eur")]).await;
+    let refused = ann.form("/billing/checkout", &[("plan", "pro"), ("interval", "month")]).await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let page = refused.text().await.unwrap();
+    assert!(
+        page.contains("You have paid in another currency before") && page.contains("Nothing was charged"),
+        "{page}"
+    );
+    assert!(admin.text("/admin/health").await.contains("the user has paid in another currency"));
+    let (_, _second) = app.start_second().await; // It checks alerts at startup.
+    app.until("select count(*) = 1 from alert where kind = 'other_currency' and ended_at is null").await;
+    admin.form("/admin/health/clear", &[("kind", "other_currency"), ("object", &customer)]).await;
+    let (_, _third) = app.start_second().await;
+    app.until("select count(*) = 1 and bool_and(ended_at is not null) from alert where kind = 'other_currency'").await;
+}

@@ -175,6 +175,46 @@ async fn page_shows_the_change_in_spending() {
     assert!(admin.text("/admin?period=7d&plan=pro").await.contains("<span>spent in 7 days</span>"));
 }
 
+/// Field note 97: the owner sees what a plan costs at most: all tokens of 30 days at the highest price of its enabled models, over all tiers.
+#[tokio::test]
+async fn plans_show_their_maximum_cost() {
+    let app = TestApp::new().await;
+    let mut admin = app.user("admin@example.com").await;
+    app.sql(
+        "update plan set tokens_per_day = 500000 where plan_id = 'pro';
+         delete from plan_model where plan_id = 'pro';
+         insert into plan_model (plan_id, model, sort) values ('pro', 'gpt-5-mini', 1), ('pro', 'gpt-4o-mini', 2)",
+    )
+    .await;
+    let (long, base) = ([("input", "7"), ("output", "15"), ("above", "200000")], [("input", "1"), ("output", "2")]);
+    for (model, price) in [("gpt-5-mini", &long[..]), ("gpt-5-mini", &base[..]), ("gpt-4o-mini", &base[..])] {
+        let added = admin.form(&format!("/admin/models/{model}/price"), price).await;
+        assert_eq!(added.status(), StatusCode::SEE_OTHER, "{model}");
+    }
+    let row =
+        |page: &str| page.split("<tr>").find(|row| row.contains("/admin/plans/pro\"")).unwrap_or_default().to_owned();
+    let pro = row(&admin.text("/admin/plans").await);
+    assert!(pro.contains("$225.00") && pro.contains("<small>gpt-5-mini</small>"), "{pro}");
+    admin.form("/admin/models/gpt-5-mini", &[("state", "off")]).await;
+    let pro = row(&admin.text("/admin/plans").await);
+    assert!(pro.contains("$30.00") && pro.contains("<small>gpt-4o-mini</small>"), "{pro}");
+}
+
+/// The overview tells cache writes with the longer lifetime apart, for all users together.
+#[tokio::test]
+async fn cache_writes_are_shown_by_lifetime() {
+    let app = TestApp::new().await;
+    load(&app.db, 600, 10, 3, 0.5).await;
+    app.refresh_report().await;
+    let admin = app.user("admin@example.com").await;
+    let long = "select sum(cache_write_long_tokens)::bigint from ai_usage where status <> 'pending'";
+    let long = domain::Tokens(app.one::<i64>(long).await.unsigned_abs());
+    let row = format!("Cache writes, longer lifetime (included in cache writes)</th><td class=\"end\">{long}</td>");
+    let page = admin.text("/admin?period=30d").await;
+    assert!(page.contains(&row), "{long}: {page}");
+    assert!(!admin.text("/admin?period=30d&plan=free").await.contains("longer lifetime"));
+}
+
 /// A user's usage page and export match plain SQL over their rows, including corrections and running calls.
 #[tokio::test]
 async fn own_usage_page_matches_the_ledger() {

@@ -78,6 +78,52 @@ async fn forms_are_confirmed_or_shown_again_with_the_reason() {
     assert!(admin.text("/admin/models?saved=yes").await.contains("role=\"status\" class=\"done\""));
 }
 
+/// The owner sets whether a model reasons, its efforts and its smallest cacheable prompt. A rejected form shows what was typed, in its row
+/// only, and changes nothing.
+#[tokio::test]
+async fn reasoning_and_caching_of_a_model_are_set_in_its_row() {
+    let app = TestApp::new().await;
+    let mut admin = app.user("admin@example.com").await;
+    let path = "/admin/models/claude-haiku-4-5";
+    let row = |thinking, efforts, min| [("thinking", thinking), ("efforts", efforts), ("min_cacheable", min)];
+    let saved = admin.form(path, &row("optional", "low, high , max", "2048")).await;
+    assert_eq!(saved.headers()["location"], "/admin/models?saved=yes");
+    let is_stored = "select thinking = 'optional' and efforts = '{low,high,max}' and min_cacheable = 2048
+                     from model where model = 'claude-haiku-4-5'";
+    assert!(app.one::<bool>(is_stored).await);
+    let page = admin.text("/admin/models").await;
+    assert!(page.contains("value=\"low, high, max\"") && page.contains("value=\"2048\""), "{page}");
+    let audit: String = app.one("select after from audit where action = 'set_model'").await;
+    assert!(audit.contains("may reason, efforts low high max, cached from 2,048 tokens"), "{audit}");
+    // Fields that aren't sent stay as they are.
+    admin.form(path, &[("takes_images", "on")]).await;
+    assert!(app.one::<bool>(is_stored).await);
+    let long = "x".repeat(33);
+    for fields in [
+        row("sometimes", "typed", "7777"),
+        row("always", "typed,typed", "7777"),
+        row("always", "typed,a b", "7777"),
+        row("always", long.as_str(), "7777"),
+        row("always", "typed", "0"),
+        row("always", "typed", "-7777"),
+    ] {
+        let refused = admin.form(path, &fields).await;
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY, "{fields:?}");
+        let page = refused.text().await.unwrap();
+        for (name, typed) in &fields[1..] {
+            let inputs: Vec<&str> =
+                page.split("<input").filter(|tag| tag.contains(&format!("name=\"{name}\""))).collect();
+            let shown = inputs.iter().filter(|tag| tag.contains(&format!("value=\"{typed}\""))).count();
+            assert_eq!(shown, 1, "{name} {typed}");
+        }
+    }
+    assert!(app.one::<bool>(is_stored).await);
+    admin.form(path, &row("none", "", "")).await;
+    let is_cleared = "select thinking = 'none' and efforts = '{}' and min_cacheable is null
+                      from model where model = 'claude-haiku-4-5'";
+    assert!(app.one::<bool>(is_cleared).await);
+}
+
 /// Users see the conversation of each response. The owner doesn't: its title is what the user has written.
 #[tokio::test]
 async fn recent_responses_name_their_conversation_to_the_user_only() {

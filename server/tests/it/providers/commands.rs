@@ -205,6 +205,15 @@ async fn the_owner_adds_a_provider_with_a_form() {
     let page = admin.text("/admin/providers").await;
     assert!(page.contains("Home server") && page.contains(&url) && page.contains("ANTHROPIC_API_KEY"), "{page}");
     assert!(!page.contains("test-key"), "keys are never shown");
+    // The environment's URL is used, so it is shown in place of the stored one, which the form still changes.
+    app.sql("update provider set base_url = 'https://stored.example/v1' where provider = 'openai'").await;
+    let page = admin.text("/admin/providers").await;
+    assert!(page.contains("OPENAI_BASE_URL") && !page.contains("https://stored.example/v1"), "{page}");
+    let edited = admin.text("/admin/providers?edit=openai").await;
+    assert!(
+        edited.contains("used in place of this base URL") && edited.contains("https://stored.example/v1"),
+        "{edited}"
+    );
     assert!(admin.text("/admin/audit").await.contains("Home server"));
     app.move_model(MINI, "home").await;
     let answer = ask(&ann, MINI, "{{words:2}}").await;

@@ -33,12 +33,13 @@ pub async fn load(db: &PgPool, calls: i32, users: i32, days: i32, seed: f64) {
     .unwrap();
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, call_no, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
-           cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at,
-           settled_at, corrects, ttft_ms, provider_failed, api_key_id)
+           cache_read_tokens, cache_write_tokens, cache_write_long_tokens, output_tokens, reasoning_tokens, estimated_tokens, reserved_tokens,
+           cost_usd, created_at, settled_at, corrects, ttft_ms, provider_failed, api_key_id)
          select gen_random_uuid(), gen_random_uuid(), case when c % 13 = 0 then 2 else 1 end, a.user_id, a.subject, p.model, p.model_price_id,
            case when c % 97 = 0 then 'pending' else (array['finished', 'stopped', 'truncated', 'failed', 'lost'])[1 + c % 5] end,
            case when c % 97 = 0 then null else 'exact' end, sign * (random() * 5000)::bigint, sign * (random() * 3000)::bigint,
-           sign * (random() * 100)::bigint, sign * (500 + (random() * 2000)::bigint), 0, (random() * 9000)::bigint, 9000,
+           sign * (50 + (random() * 100)::bigint), case when c % 3 = 0 then sign * (c % 50) else 0 end,
+           sign * (500 + (random() * 2000)::bigint), 0, (random() * 9000)::bigint, 9000,
            sign * round((random() * 0.05)::numeric, 12), at, case when c % 97 = 0 then null else at end,
            case when sign < 0 then gen_random_uuid() end, case when c % 7 <> 3 and c % 97 <> 0 then (random() * 20000)::int end,
            c % 5 = 3 and c % 2 = 0 and sign > 0 and c % 97 <> 0,
@@ -298,7 +299,8 @@ async fn totals_are_the_ledger(
         "select model,
                 array[count(*) filter (where corrects is null and call_no = 1), count(*) filter (where corrects is null),
                   count(*) filter (where provider_failed), sum(input_tokens)::bigint, sum(cache_read_tokens)::bigint,
-                  sum(cache_write_tokens)::bigint, sum(output_tokens)::bigint, sum(reasoning_tokens)::bigint],
+                  sum(cache_write_tokens)::bigint, sum(cache_write_long_tokens)::bigint, sum(output_tokens)::bigint,
+                  sum(reasoning_tokens)::bigint],
                 sum(cost_usd)
          from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2 group by 1 order by 1",
     )
@@ -308,15 +310,20 @@ async fn totals_are_the_ledger(
     .await
     .unwrap();
     let found = by_model.iter().map(|(model, t)| {
-        let counts = vec![t.requests, t.calls, t.failed, t.input, t.cache_read, t.cache_write, t.output, t.reasoning];
+        let tokens = [t.input, t.cache_read, t.cache_write, t.cache_write_long, t.output, t.reasoning];
+        let counts = [&[t.requests, t.calls, t.failed][..], &tokens].concat();
         (model.clone(), counts, t.cost().to_usd())
     });
     assert_eq!(found.collect::<Vec<_>>(), plain, "{round}");
-    // What prompt caching saved, by each call's own price. These calls have no cache writes with the longer lifetime.
+    // What prompt caching saved, by each call's own price.
     let saved = store::rollup::cache_savings(&mut *tx, from, to).await.unwrap();
     let plain_saved: i64 = sqlx::query_scalar(
         "select coalesce(sum(cache_read_tokens * (input_micros_per_million - coalesce(cache_read_micros_per_million, input_micros_per_million))
-                             - cache_write_tokens * (coalesce(cache_write_micros_per_million, input_micros_per_million) - input_micros_per_million)), 0)::bigint
+                             - (cache_write_tokens - cache_write_long_tokens)
+                               * (coalesce(cache_write_micros_per_million, input_micros_per_million) - input_micros_per_million)
+                             - cache_write_long_tokens
+                               * (coalesce(cache_write_long_micros_per_million, cache_write_micros_per_million, input_micros_per_million)
+                                  - input_micros_per_million)), 0)::bigint
          from ai_usage join model_price using (model_price_id) where status <> 'pending' and created_at >= $1 and created_at < $2",
     )
     .bind(from)

@@ -200,7 +200,7 @@ async fn a_rebuild_computes_the_same_rollups() {
     let app = app.stop_server().await;
     let sums = async || -> Vec<String> {
         let mut sums = Vec::new();
-        for table in ["usage_hour", "usage_day", "usage_key", "usage_total", "ttft_day"] {
+        for table in ["usage_hour", "usage_day", "usage_key", "usage_total", "cache_write_long", "ttft_day"] {
             let sql = format!("select md5(string_agg(u::text, '|' order by u::text)) from {table} u");
             sums.push(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&app.db).await.unwrap());
         }
@@ -208,16 +208,26 @@ async fn a_rebuild_computes_the_same_rollups() {
     };
     let before = sums().await;
     // Corrupts the rollups, as only a bug could.
-    sqlx::raw_sql(
-        "update usage_total set cost_picos = cost_picos + 1; update usage_hour set calls = calls + 1;
-                   update usage_key set tokens = tokens + 1; delete from ttft_hour",
+    app.sql(
+        "update usage_total set cost_picos = cost_picos + 1; update usage_hour set calls = calls + 1; delete from ttft_hour;
+         update usage_key set tokens = tokens + 1; update cache_write_long set tokens = tokens + 1",
     )
-    .execute(&app.db)
-    .await
-    .unwrap();
+    .await;
     app.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
     assert_eq!(sums().await, before);
-    assert!(app.one::<bool>("select count(*) > 100 from usage_day").await);
+    assert!(
+        app.one::<bool>(
+            "select (select count(*) from usage_day) > 100 and (select count(*) from cache_write_long) > 100"
+        )
+        .await
+    );
+    // The migration computes the sums of the rows that were there before it.
+    let migration = include_str!("../../../../migrations/0030_cache_write_long.sql");
+    let refill = migration.split("insert into cache_write_long (model").nth(1).and_then(|rest| rest.split(';').next());
+    app.sql("delete from cache_write_long").await;
+    let refill = format!("insert into cache_write_long (model{}", refill.unwrap());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(refill)).execute(&app.db).await.unwrap();
+    assert_eq!(sums().await, before);
     let mut tx = store::begin_reading(&app.store).await.unwrap();
     let as_of = store::rollup::as_of(&mut tx, ReportPeriod::Day).await.unwrap().unwrap();
     totals_are_the_ledger(&app, &mut tx, ReportPeriod::Day.bounds(as_of), Include::Refreshed, "rebuilt").await;

@@ -1,6 +1,6 @@
 //! The table of spend caps and fallbacks, edited in its rows.
 
-use super::head::{element_id, model_head};
+use super::head::{element_id, field_value, model_head};
 use crate::components::chart::Share;
 use crate::view::admin::ModelRow;
 use crate::view::provider::path_segment;
@@ -38,15 +38,18 @@ fn row(row: &ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<> {
     let (model, label) = (&row.model, row.model.label.as_str());
     let form = element_id("rules", &model.name);
     let action = format!("/admin/models/{}", path_segment(&model.name.0));
+    let value = |field: &str, stored: String| field_value(&model.name, field, stored);
+    let fallback = value("fallback", model.fallback.as_ref().map(|name| name.0.clone()).unwrap_or_default());
     let others = names.iter().filter(|(name, _)| *name != model.name).map(|(name, label)| {
-        let is_picked = model.fallback.as_ref() == Some(name);
+        let is_picked = name.0 == fallback;
         view! { <option value=name.0.clone() selected=is_picked>{label.clone()}</option> }
     });
     let others = others.collect_view();
-    let cap = row.daily_spend.map(Picos::exact).unwrap_or_default();
+    let cap = value("daily_spend", row.daily_spend.map(Picos::exact).unwrap_or_default());
     let share =
         row.daily_spend.map(|cap| view! { <Share part=row.spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> });
     let hedge = model.hedge_after_ms.map(|ms| ms.div_ceil(1_000).to_string()).unwrap_or_default();
+    let hedge = value("hedge_after", hedge);
     view! {
         <tr>
             {model_head(row)}

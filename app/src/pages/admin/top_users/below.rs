@@ -79,13 +79,21 @@ pub(super) fn TokensAndRefusals(
     /// Suffix of headings: which users the table covers, if the filter doesn't apply to it.
     of: &'static str,
 ) -> impl IntoView {
-    let (total, reasoning) = (view.total, view.all_models.reasoning);
+    let (total, models) = (view.total, &view.all_models);
     let all = total.tokens();
-    // Reasoning tokens aren't recorded per user, so they are unknown for a filtered set of users.
-    let reasoning = filter.is_whole().then_some(("Reasoning (included in output)", reasoning));
-    let kinds = [("Input", total.input), ("Cached input", total.cached), ("Output", total.output)]
+    // These parts aren't recorded per user, so they are unknown for a filtered set of users.
+    let part = |tokens: Tokens| filter.is_whole().then_some(tokens);
+    let kinds = [
+        ("Input", Some(total.input)),
+        ("Cached input", Some(total.cached)),
+        ("Cache writes (included in cached input)", part(models.cache_write)),
+        ("Cache writes, longer lifetime (included in cache writes)", part(models.cache_write_long)),
+        ("Output", Some(total.output)),
+        ("Reasoning (included in output)", part(models.reasoning)),
+    ];
+    let kinds = kinds
         .into_iter()
-        .chain(reasoning)
+        .filter_map(|(kind, tokens)| Some((kind, tokens?)))
         .map(|(kind, tokens)| {
             view! {
                 <tr><th scope="row" class="wraps">{kind}</th><td class="end">{tokens.to_string()}</td><td><Share part=tokens.0 whole=all.0/></td></tr>
