@@ -15,7 +15,7 @@ use super::open::open;
 use super::persist::{AdmittedCall, persist_call};
 use super::record::{Retries, record, settle};
 use super::reply::{NewReply, Piece, Reply};
-use super::state::{OpenedTurn, RunningTurn};
+use super::state::{ActiveTurn, OpenedTurn, RunningTurn};
 use super::stream::stream;
 use crate::AppState;
 use crate::failure::{Failure, internal};

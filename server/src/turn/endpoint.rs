@@ -354,7 +354,7 @@ mod tests {
         endpoint.note_unknown_model(&ProviderError::UnknownModel { status: 400 }, &model, program);
         assert!(endpoint.unknown_models().is_empty());
         endpoint.note_unknown_model(&ProviderError::UnknownModel { status: 404 }, &model, program);
-        assert_eq!(endpoint.unknown_models(), [model.clone()]);
+        assert_eq!(endpoint.unknown_models(), std::slice::from_ref(&model));
         assert!(open(&endpoint, false).await.is_err());
         assert_eq!(endpoint.unknown_models(), [model]);
         assert!(open(&endpoint, false).await.is_ok());
