@@ -60,7 +60,7 @@ impl Db {
     pub fn lazy(url: &str, purpose: Purpose) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)?.application_name("quotient");
         let pool = new_pool(purpose).connect_lazy_with(options.clone());
-        let connections = watch::Sender::new(Connections::new(pool));
+        let connections = watch::Sender::new(Connections::new(pool, false));
         let shared = Arc::new(Shared { options, purpose, connections, down: watch::Sender::new(false) });
         if purpose != Purpose::Commands {
             watchdog::spawn(&shared);
@@ -255,7 +255,7 @@ impl From<&PgPool> for Db {
         let shared = Arc::new(Shared {
             options,
             purpose: Purpose::Commands,
-            connections: watch::Sender::new(Connections::new(pool.clone())),
+            connections: watch::Sender::new(Connections::new(pool.clone(), true)),
             down: watch::Sender::new(false),
         });
         Self { shared, deadline: Purpose::Commands.deadline() }

@@ -70,6 +70,8 @@ impl Purpose {
 pub(crate) struct Connections {
     pool: PgPool,
     ready: Mutex<Vec<Leased>>,
+    /// Whether others use the pool too. Then every connection is given back to it.
+    is_shared: bool,
     /// Number of statements that wait for a connection of the pool.
     waiting: AtomicUsize,
 }
@@ -83,9 +85,9 @@ pub(crate) struct Leased {
 }
 
 impl Connections {
-    /// Wraps a pool.
-    pub fn new(pool: PgPool) -> Arc<Self> {
-        Arc::new(Self { pool, ready: Mutex::default(), waiting: AtomicUsize::new(0) })
+    /// Wraps a pool. `is_shared` says whether others use it too.
+    pub fn new(pool: PgPool, is_shared: bool) -> Arc<Self> {
+        Arc::new(Self { pool, ready: Mutex::default(), is_shared, waiting: AtomicUsize::new(0) })
     }
 
     /// Returns the pool.
@@ -131,7 +133,7 @@ impl Leased {
     /// used often.
     pub fn keep(mut self) -> Option<Self> {
         (self.uses, self.used_at) = (self.uses + 1, Instant::now());
-        if self.uses >= MAX_USES || self.home.pool.is_closed() {
+        if self.home.is_shared || self.uses >= MAX_USES || self.home.pool.is_closed() {
             return Some(self);
         }
         let home = Arc::clone(&self.home);
@@ -170,7 +172,7 @@ impl Shared {
     /// running on old connections end at their deadline at the latest.
     pub fn replace_pool(&self) {
         let pool = new_pool(self.purpose).connect_lazy_with(self.options.clone());
-        let old = self.connections.send_replace(Connections::new(pool));
+        let old = self.connections.send_replace(Connections::new(pool, false));
         // They refer to the old pool, which refers to them.
         old.ready().drain(..).for_each(|leased| drop(leased.connection.detach()));
     }

@@ -119,7 +119,7 @@ mod tests {
             (b"PK\x03\x04 and nothing else".to_vec(), "damaged"),
             (zip_of(&[("chat.html", b"<p>")]), "no conversations.json"),
             (b"%PDF-1.7".to_vec(), "isn't JSON"),
-            (b"{\"a\":1}".to_vec(), "no export"),
+            (b"{\"a\":1}".to_vec(), "supported export"),
             (b"[{\"uuid\":".to_vec(), "ends too early"),
         ] {
             let (all, done) = read_all(&bytes, MAX_UNPACKED);
