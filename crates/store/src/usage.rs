@@ -1,7 +1,7 @@
 //! Reads the ledger: for rebuilding meters and budgets, for users' usage pages, and for drift checks.
 
+use crate::Result;
 use crate::rollup::Sums;
-use crate::{Db, Result};
 use domain::{ApiKeyId, ConversationId, ModelName, Picos, Tokens, TurnId, UsageSum, UserId};
 use sqlx::PgExecutor;
 use time::{Date, OffsetDateTime};
@@ -242,55 +242,6 @@ pub struct DayUsage {
     pub of: UsageOf,
     /// Usage. Negative if it consists of corrections of another day's usage.
     pub sums: Sums,
-}
-
-/// Returns a stored time zone, or UTC if Postgres doesn't have it: the names differ between releases and distributions (field note 84).
-///
-/// # Errors
-/// Returns an error if the query fails for another reason.
-pub async fn known_zone<'z>(db: &Db, zone: &'z str) -> Result<&'z str> {
-    // Much faster than `pg_timezone_names`, which reads the file of every zone.
-    let local = sqlx::query_scalar!(r#"select now() at time zone $1::text as "local!""#, zone).fetch_one(db).await;
-    match local {
-        // invalid_parameter_value
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => Ok("UTC"),
-        Err(error) => Err(error.into()),
-        Ok(_) => Ok(zone),
-    }
-}
-
-/// Returns the current day in a time zone.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn today(db: impl PgExecutor<'_>, zone: &str, now: OffsetDateTime) -> Result<Date> {
-    Ok(sqlx::query_scalar!(r#"select ($1::timestamptz at time zone $2)::date as "day!""#, now, zone)
-        .fetch_one(db)
-        .await?)
-}
-
-/// Returns the instant at which the current day began in a time zone, or the one in UTC if Postgres doesn't have the zone, as
-/// [`known_zone`] does.
-///
-/// # Errors
-/// Returns an error if the query fails for another reason.
-pub async fn start_of_today(db: &Db, zone: &str, now: OffsetDateTime) -> Result<OffsetDateTime> {
-    let start = sqlx::query_scalar!(r#"select date_trunc('day', $1::timestamptz, $2) as "at!""#, now, zone);
-    match start.fetch_one(db).await {
-        // invalid_parameter_value
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => {
-            Ok(now.to_offset(time::UtcOffset::UTC).date().midnight().assume_utc())
-        }
-        start => Ok(start?),
-    }
-}
-
-/// Returns the instant at which a day begins in a time zone.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn midnight(db: impl PgExecutor<'_>, zone: &str, day: Date) -> Result<OffsetDateTime> {
-    Ok(sqlx::query_scalar!(r#"select $1::date::timestamp at time zone $2 as "at!""#, day, zone).fetch_one(db).await?)
 }
 
 /// Returns a user's usage by day, model, and chat or key from a day on. Days begin at midnight in `zone`.

@@ -97,10 +97,10 @@ async fn record(app: &AppState, admin: &Viewer, query: &str) -> Result<(), Failu
 
 /// Returns the start of the last `days` days in the user's time zone, today included.
 async fn days_of(app: &AppState, viewer: &Viewer, days: u16) -> store::Result<OffsetDateTime> {
-    let zone = store::usage::known_zone(&app.db, &viewer.time_zone).await?;
-    let today = store::usage::today(&app.db, zone, AppState::now()).await?;
+    let zone = store::local_time::known_zone(&app.db, &viewer.time_zone).await?;
+    let today = store::local_time::today(&app.db, zone, AppState::now()).await?;
     let first = today - time::Duration::days(i64::from(days) - 1);
-    store::usage::midnight(&app.db, zone, first).await
+    store::local_time::midnight(&app.db, zone, first).await
 }
 
 /// Whose rows are exported.

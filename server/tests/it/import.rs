@@ -147,7 +147,7 @@ async fn files_that_cannot_be_imported_are_refused_in_words() {
     for (bytes, message) in [
         (b"<html>".as_slice(), "isn&#x27;t JSON"),
         (b"PK\x03\x04".as_slice(), "The ZIP is damaged."),
-        (b"{\"a\": \"private\"}".as_slice(), "isn't a supported export"),
+        (b"{\"a\": \"private\"}".as_slice(), "isn&#x27;t a supported export"),
     ] {
         let page = import(&ann, bytes).await;
         assert!(page.replace('\'', "&#x27;").replace("&#39;", "&#x27;").contains(message), "{message}: {page}");

@@ -23,7 +23,7 @@ pub async fn conversation_list(
     open: Option<ConversationId>,
 ) -> Result<ConversationList, Refusal> {
     let fail = |error| state.fail(error);
-    let today = store::usage::start_of_today(&state.db, &viewer.time_zone, (state.now)()).await.map_err(fail)?;
+    let today = store::local_time::start_of_today(&state.db, &viewer.time_zone, (state.now)()).await.map_err(fail)?;
     let mut conversations = Vec::new();
     if after.is_none() {
         let pinned = store::conversation::list_pinned(&state.db, viewer.user_id).await.map_err(fail)?;

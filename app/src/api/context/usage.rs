@@ -30,8 +30,8 @@ pub(crate) async fn usage_of(
     let fail = |error| state.fail(error);
     let shows_conversations = reader == Reader::User;
     let shows_cost = reader == Reader::Owner || user.plan.shows_cost;
-    let (zone, now) = (store::usage::known_zone(db, &user.time_zone).await.map_err(fail)?, (state.now)());
-    let today = store::usage::today(db, zone, now).await.map_err(fail)?;
+    let (zone, now) = (store::local_time::known_zone(db, &user.time_zone).await.map_err(fail)?, (state.now)());
+    let today = store::local_time::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
     let rows = store::usage::by_day(db, user.user_id, zone, first).await.map_err(fail)?;
     let refills = store::usage::refill_schedule(db, &user.subject, zone, now).await.map_err(fail)?;

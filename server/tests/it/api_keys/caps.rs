@@ -142,6 +142,7 @@ async fn a_lost_meter_of_a_key_is_rebuilt_from_the_ledger() {
 #[tokio::test]
 async fn rounds_of_idle_keys_cover_all() {
     let app = TestApp::new().await;
+    app.sql("update plan set api_keys = 2").await;
     let mut ann = app.user("ann@example.com").await;
     let (one, _) = create(&app, &mut ann, "One", &[]).await;
     let (two, _) = create(&app, &mut ann, "Two", &[]).await;

@@ -139,6 +139,7 @@ struct Row {
     settled_at: Option<String>,
     corrects: Option<Uuid>,
     api_key_id: Option<Uuid>,
+    cache_marks: Option<String>,
 }
 
 impl Row {
@@ -247,6 +248,7 @@ async fn assert_row(app: &TestApp, answer: &Answer, expected: Expected) {
         settled_at: row.settled_at.clone(),
         corrects: None,
         api_key_id: None,
+        cache_marks: None,
     };
     assert_eq!(*row, full, "{}", answer.question);
     assert_eq!((row.ttft_ms.is_some(), row.settled_at.is_some()), (expected.has_words, true), "{}", answer.question);
