@@ -6,7 +6,8 @@ use crate::history::{self, millis};
 use crate::key::{KeyAdmission, KeyLimit, KeyMeters, KeyPermit, within};
 use crate::limit::{Limit, USER_WINDOWS, quota_of, window_limits};
 use domain::{ApiKeyId, ModelName, Picos, Quota, TurnId, Viewer};
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
+use futures::{join, try_join};
 use limits::{
     Admission, Allowance, Demand, Denial, Drift, End, Limits, Permit, Snapshot, Store, Unavailable, Window, Windows,
 };
@@ -272,34 +273,37 @@ impl Quotas {
         }
     }
 
-    /// Confirms the holds once the ledger row is written. Returns `false` if a hold had lapsed.
+    /// Confirms the holds once the ledger row is written, in all meters at once. Returns `false` if a hold had lapsed.
     pub async fn confirm(&self, reservation: &Reservation) -> Result<bool, Unavailable> {
-        let mut all_held = self.users.confirm(&reservation.permit).await?;
-        for (budget, permit) in &reservation.budgets {
-            all_held &= self.budget(budget).0.confirm(permit).await?;
-        }
-        if let Some(key) = &reservation.key {
-            all_held &= self.keys.confirm(key).await?;
-        }
-        Ok(all_held)
+        let budgets = reservation.budgets.iter().map(|(budget, permit)| self.budget(budget).0.confirm(permit));
+        let key = async {
+            match &reservation.key {
+                Some(key) => self.keys.confirm(key).await,
+                None => Ok(true),
+            }
+        };
+        let (user, budgets, key) = try_join!(self.users.confirm(&reservation.permit), try_join_all(budgets), key)?;
+        Ok(user && key && budgets.into_iter().all(|is_held| is_held))
     }
 
-    /// Counts a turn's usage in the user's meter and its cost in each budget. Tries every meter, even if one fails.
+    /// Counts a turn's usage in the user's meter and its cost in each budget, in all of them at once, even if one fails.
     pub async fn settle(&self, reservation: Reservation, spent: &Spent) -> Result<Snapshot, Unavailable> {
-        let mut budgets = Ok(());
-        for (budget, permit) in reservation.budgets {
+        let budgets = reservation.budgets.into_iter().map(async |(budget, permit)| {
             let limits = self.budget(&budget).0;
-            let settled = match spent.end(&budget) {
-                End::Release => limits.release(permit).await,
-                End::Settle(cost) => limits.settle(permit, cost).await,
-            };
-            budgets = budgets.and(settled.map(drop));
-        }
-        if let Some(key) = reservation.key {
-            budgets = budgets.and(self.keys.settle(key, spent).await);
-        }
-        let snapshot = self.users.settle(reservation.permit, spent.tokens.0).await?;
-        budgets.map(|()| snapshot)
+            match spent.end(&budget) {
+                End::Release => limits.release(permit).await.map(drop),
+                End::Settle(cost) => limits.settle(permit, cost).await.map(drop),
+            }
+        });
+        let key = async {
+            match reservation.key {
+                Some(key) => self.keys.settle(key, spent).await,
+                None => Ok(()),
+            }
+        };
+        let user = self.users.settle(reservation.permit, spent.tokens.0);
+        let (budgets, key, user) = join!(join_all(budgets), key, user);
+        budgets.into_iter().fold(key, Result::and).and(user)
     }
 
     /// Releases a reservation in full. Tries every meter, even if one fails.

@@ -89,9 +89,9 @@ fn run_jobs(queue: &Mutex<UnboundedReceiver<Job>>) {
 fn lower_priority() {
     #[cfg(target_os = "linux")]
     {
-        /// Steps of `nice` below the other threads. Beside one of them, a thread gets about a tenth of a core, so that sign-ins still
+        /// Steps of `nice` below the other threads. Beside one of them, a thread gets about a thirtieth of a core, so that sign-ins still
         /// proceed while all cores are busy.
-        const STEPS: i32 = 10;
+        const STEPS: i32 = 15;
         if let Err(error) = rustix::process::nice(STEPS) {
             tracing::warn!(%error, "passwords are hashed with the priority of other threads");
         }
