@@ -175,6 +175,6 @@ mod tests {
         let threads = HashingThreads::start().unwrap();
         let place = threads.reserve().expect("a free place");
         let lowered = threads.run(place, nice).await.expect("the work doesn't panic");
-        assert_eq!(lowered, (nice() + 10).min(19));
+        assert_eq!(lowered, (nice() + 15).min(19));
     }
 }

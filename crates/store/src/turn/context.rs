@@ -83,6 +83,39 @@ pub async fn load_chat_context(
     load_context(db, id, model, now, Some(settings)).await
 }
 
+/// Converts a row of [`load_context`] to its instructions and settings.
+macro_rules! settings_from_row {
+    ($row:ident) => {
+        TurnSettings {
+            account_instructions: $row.account_instructions.clone().unwrap_or_default(),
+            conversation: ChatSettings {
+                instructions: $row.instructions.clone(),
+                model: $row.chosen_model.clone().map(ModelName),
+                effort: $row.chosen_effort.clone(),
+                answer_length: $row.answer_length.as_deref().and_then(|length| length.parse().ok()),
+            },
+        }
+    };
+}
+
+/// Converts a row of [`load_context`] to one tier of its model's price; `None` if the model has no price.
+macro_rules! price_from_row {
+    ($row:ident) => {
+        match ($row.model_price_id, $row.above, $row.input, $row.output) {
+            (Some(id), Some(above), Some(input), Some(output)) => Some(Price {
+                id: id.into(),
+                above: Tokens::from_db(above),
+                input: MicrosPerMillion(input),
+                cache_read: $row.cache_read.map(MicrosPerMillion),
+                cache_write: $row.cache_write.map(MicrosPerMillion),
+                cache_write_long: $row.cache_write_long.map(MicrosPerMillion),
+                output: MicrosPerMillion(output),
+            }),
+            _ => None,
+        }
+    };
+}
+
 async fn load_context(
     db: impl PgExecutor<'_>,
     id: TurnId,
@@ -135,15 +168,7 @@ async fn load_context(
     .await?;
     let mut context = TurnContext::default();
     if let Some(row) = rows.first() {
-        context.settings = TurnSettings {
-            account_instructions: row.account_instructions.clone().unwrap_or_default(),
-            conversation: ChatSettings {
-                instructions: row.instructions.clone(),
-                model: row.chosen_model.clone().map(ModelName),
-                effort: row.chosen_effort.clone(),
-                answer_length: row.answer_length.as_deref().and_then(|length| length.parse().ok()),
-            },
-        };
+        context.settings = settings_from_row!(row);
     }
     let mut offers: Vec<(Model, Option<Picos>, Vec<Price>)> = Vec::new();
     for row in rows {
@@ -152,18 +177,7 @@ async fn load_context(
             let (user_id, is_alive) = (row.user_id.map(Into::into), row.is_alive);
             context.known = Some(ExistingTurn { user_id, request_hash, ended: row.ended, is_alive });
         }
-        let price = match (row.model_price_id, row.above, row.input, row.output) {
-            (Some(id), Some(above), Some(input), Some(output)) => Some(Price {
-                id: id.into(),
-                above: Tokens::from_db(above),
-                input: MicrosPerMillion(input),
-                cache_read: row.cache_read.map(MicrosPerMillion),
-                cache_write: row.cache_write.map(MicrosPerMillion),
-                cache_write_long: row.cache_write_long.map(MicrosPerMillion),
-                output: MicrosPerMillion(output),
-            }),
-            _ => None,
-        };
+        let price = price_from_row!(row);
         let daily_spend = row.model_spend.and_then(Picos::from_usd);
         let Some(model) = crate::model::from_row!(row).read() else { continue };
         match offers.last_mut() {

@@ -182,8 +182,8 @@ async fn input_estimate_is_learned_from_reported_usage() {
     )
     };
     sqlx::query(sqlx::AssertSqlSafe(insert_calls(100))).execute(&app.db).await.unwrap();
-    let (_, _stop) = app.start_second().await; // It learns the ratio at startup.
-    app.until("select exists (select from pg_stat_activity where application_name = 'quotient')").await;
+    let month = time::OffsetDateTime::now_utc() - time::Duration::days(30);
+    store::model::learn(&app.store, month, 1_000).await.unwrap();
     assert_eq!(
         app.one::<Option<i64>>("select input_permille from model where model = 'claude-haiku-4-5'").await,
         None,
@@ -195,12 +195,13 @@ async fn input_estimate_is_learned_from_reported_usage() {
     let by_api =
         by_api.replace("gen_random_uuid(), 's',", "gen_random_uuid(), 'api', 's',").replace("1100 + n", "4000");
     sqlx::query(sqlx::AssertSqlSafe(by_api)).execute(&app.db).await.unwrap();
-    // No more rows are read than allowed, however rarely a model is called.
-    let month = time::OffsetDateTime::now_utc() - time::Duration::days(30);
+    // No more rows are read than allowed, however rarely a model is called. Without a server, which would learn by itself.
+    let app = app.stop_server().await;
     store::model::learn(&app.store, month, 199).await.unwrap();
     let is_unknown = "select input_permille is null from model where model = 'claude-haiku-4-5'";
     assert!(app.one::<bool>(is_unknown).await, "199 calls are too few");
-    let (_, _stop) = app.start_second().await;
+    let (url, _stop) = app.start_second().await; // It learns the ratio at startup.
+    let ann = TestClient { url, ..ann };
     app.until("select coalesce(input_permille, 0) between 1290 and 1300 from model where model = 'claude-haiku-4-5'")
         .await;
     let before: i64 = app.one("select estimated_tokens from ai_usage where subject <> 's'").await;
