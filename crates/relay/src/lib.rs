@@ -4,6 +4,8 @@
 mod entry;
 mod log;
 mod redis_log;
+mod writer;
 
 pub use entry::Entry;
-pub use log::{Relay, RelayError, Tail, Writer};
+pub use log::{Relay, RelayError, Tail};
+pub use writer::Writer;

@@ -3,8 +3,7 @@
 use crate::Entry;
 use crate::redis_log::{KEEP, RedisLog};
 use domain::{TurnEvent, TurnId};
-use futures::future::BoxFuture;
-use futures::{FutureExt as _, Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use redis_link::LinkError;
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,10 +18,6 @@ use tokio::time::Instant;
 const POLL: Duration = Duration::from_millis(200);
 /// Maximum number of failed reads in a row for a reader on another server.
 const MAX_FAILURES: u32 = 25;
-/// How often the owner checks whether another server has requested a stop.
-const STOP_POLL: Duration = Duration::from_millis(500);
-/// Maximum number of bytes that a turn writes to Redis; the rest is only in the transcript. No model's response is that long.
-const MAX_BYTES: usize = 8 << 20;
 /// Maximum total bytes of ended logs that are kept only in memory.
 const MAX_KEPT_BYTES: usize = 64 << 20;
 /// Maximum number of events that a reader copies at a time, which bounds the memory that a slow reader uses.
@@ -39,11 +34,11 @@ pub enum RelayError {
 /// A stream of a turn's events from some number up to the last.
 pub type Tail = Pin<Box<dyn Stream<Item = Entry> + Send>>;
 
-struct Log {
-    entries: Mutex<Vec<Entry>>,
+pub(crate) struct Log {
+    pub entries: Mutex<Vec<Entry>>,
     /// Number of entries, which readers wait on. `u64::MAX` once the owner is gone.
-    length: watch::Sender<u64>,
-    stop: watch::Sender<bool>,
+    pub length: watch::Sender<u64>,
+    pub stop: watch::Sender<bool>,
 }
 
 /// An ended log that is kept only in memory.
@@ -54,8 +49,8 @@ struct Kept {
 }
 
 #[derive(Default)]
-struct Local {
-    logs: HashMap<TurnId, Arc<Log>>,
+pub(crate) struct Local {
+    pub logs: HashMap<TurnId, Arc<Log>>,
     /// Ended logs, the oldest first.
     kept: VecDeque<Kept>,
     kept_bytes: usize,
@@ -64,11 +59,11 @@ struct Local {
 /// All logs that this process owns or can reach.
 #[derive(Clone)]
 pub struct Relay {
-    redis: Option<Arc<RedisLog>>,
-    local: Arc<Mutex<Local>>,
+    pub(crate) redis: Option<Arc<RedisLog>>,
+    pub(crate) local: Arc<Mutex<Local>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while pushing leaves the Vec intact.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -87,25 +82,6 @@ impl Relay {
     #[must_use]
     pub fn memory() -> Self {
         Self { redis: None, local: Arc::default() }
-    }
-
-    /// Opens the log of a turn that this process runs.
-    #[must_use]
-    pub fn open(&self, turn: TurnId) -> Writer {
-        let log =
-            Arc::new(Log { entries: Mutex::default(), length: watch::Sender::new(0), stop: watch::Sender::new(false) });
-        lock(&self.local).logs.insert(turn, Arc::clone(&log));
-        Writer {
-            relay: self.clone(),
-            turn,
-            log,
-            queued: Vec::new(),
-            appending: None,
-            unsent: Vec::new(),
-            bytes: 0,
-            ended: false,
-            is_kept: false,
-        }
     }
 
     /// Returns the log of a turn if this process has it in memory.
@@ -176,7 +152,7 @@ impl Relay {
 
 impl Local {
     /// Keeps an ended log for ten minutes. The oldest logs are removed earlier if all together exceed [`MAX_KEPT_BYTES`].
-    fn keep(&mut self, turn: TurnId, bytes: usize) {
+    pub fn keep(&mut self, turn: TurnId, bytes: usize) {
         let now = Instant::now();
         self.kept.push_back(Kept { turn, bytes, until: now + KEEP });
         self.kept_bytes += bytes;
@@ -187,7 +163,7 @@ impl Local {
     }
 }
 
-fn local_tail(log: Arc<Log>, after: u64) -> impl Stream<Item = Entry> + Send {
+pub(crate) fn local_tail(log: Arc<Log>, after: u64) -> impl Stream<Item = Entry> + Send {
     let length = log.length.subscribe();
     stream::unfold((log, length, after, false), async |(log, mut length, after, done)| {
         if done {
@@ -264,161 +240,4 @@ fn remote_tail(redis: Arc<RedisLog>, turn: TurnId, after: u64) -> impl Stream<It
     let remote = Remote { redis, turn, after, seen: 0, index: 0, done: false };
     stream::unfold(remote, async |mut remote| remote.next().await.map(|entries| (stream::iter(entries), remote)))
         .flatten()
-}
-
-/// Retries sending the unsent entries of an ended log, for about 25 seconds.
-async fn finish(redis: Arc<RedisLog>, turn: TurnId, unsent: Vec<Entry>) {
-    for attempt in 0..8 {
-        tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-        if redis.append(turn, &unsent).await.is_ok() {
-            return;
-        }
-    }
-}
-
-/// An append to Redis that is in progress.
-struct Appending {
-    /// The mutex is never locked: it makes the writer `Sync`.
-    done: Mutex<BoxFuture<'static, Result<(), LinkError>>>,
-    /// The entries that local readers see once it is done.
-    entries: Vec<Entry>,
-}
-
-/// The handle with which the owner appends to a log.
-pub struct Writer {
-    relay: Relay,
-    turn: TurnId,
-    log: Arc<Log>,
-    /// Events that wait for the append in progress. They have no numbers yet.
-    queued: Vec<TurnEvent>,
-    appending: Option<Appending>,
-    /// Entries that Redis hasn't accepted yet.
-    unsent: Vec<Entry>,
-    bytes: usize,
-    ended: bool,
-    /// Whether Redis has the complete log.
-    is_kept: bool,
-}
-
-impl Writer {
-    /// Records the turn's first event. Local readers see it at once, other servers with the first token, because there is nothing to
-    /// resume before that.
-    pub fn begin(&mut self, event: &TurnEvent) {
-        let entry = Entry::new(1, event);
-        if self.relay.redis.is_some() {
-            self.unsent.push(entry.clone());
-        }
-        lock(&self.log.entries).push(entry);
-        self.log.length.send_replace(1);
-    }
-
-    /// Queues events for [`Writer::flush`]. Text that follows queued text becomes part of its event.
-    pub fn push(&mut self, events: Vec<TurnEvent>) {
-        events.into_iter().for_each(|event| event.join_to(&mut self.queued));
-    }
-
-    /// Returns whether events are queued or being appended.
-    #[must_use]
-    pub fn has_queued(&self) -> bool {
-        self.appending.is_some() || !self.queued.is_empty()
-    }
-
-    /// Appends the queued events to Redis first and then for local readers, so that a reader that has an event can resume after it on any
-    /// server. Entries that Redis doesn't accept are sent again with the next append. An outage only delays readers on other servers.
-    ///
-    /// If the future is dropped, the next call continues. Events that are queued meanwhile are appended together, so that a fast stream
-    /// takes fewer round trips than it has events.
-    pub async fn flush(&mut self) {
-        while self.appending.is_some() || self.begin_append() {
-            let Some(appending) = &mut self.appending else { continue };
-            let appended = appending.done.get_mut().unwrap_or_else(PoisonError::into_inner).await;
-            let Some(Appending { entries, .. }) = self.appending.take() else { continue };
-            match appended {
-                Ok(()) => {
-                    self.unsent.clear();
-                    self.is_kept = entries.last().is_some_and(|last| last.is_last);
-                }
-                Err(error) => tracing::warn!(turn = %self.turn, %error, "appending to Redis failed; will retry"),
-            }
-            self.publish(entries);
-        }
-    }
-
-    /// Appends events, each as an entry of its own.
-    pub async fn append(&mut self, events: &[TurnEvent]) {
-        self.queued.extend_from_slice(events);
-        self.flush().await;
-    }
-
-    /// Numbers the queued events and begins to append them to Redis, or without Redis publishes them. Returns false if there are none.
-    fn begin_append(&mut self) -> bool {
-        let first = *self.log.length.borrow() + 1;
-        let numbered = std::mem::take(&mut self.queued).into_iter().zip(first..);
-        let entries: Vec<Entry> = numbered.map(|(event, id)| Entry::new(id, &event)).collect();
-        let Some(is_last) = entries.last().map(|last| last.is_last) else { return false };
-        self.bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
-        let Some(redis) = self.relay.redis.clone() else {
-            self.publish(entries);
-            return true;
-        };
-        if self.bytes <= MAX_BYTES || is_last {
-            self.unsent.extend_from_slice(&entries);
-        }
-        let (turn, unsent) = (self.turn, self.unsent.clone());
-        let done = async move { redis.append(turn, &unsent).await }.boxed();
-        self.appending = Some(Appending { done: Mutex::new(done), entries });
-        true
-    }
-
-    /// Shows entries to local readers.
-    fn publish(&mut self, entries: Vec<Entry>) {
-        let Some(last) = entries.last() else { return };
-        let (length, is_last) = (last.id, last.is_last);
-        lock(&self.log.entries).extend(entries);
-        self.log.length.send_replace(length);
-        self.ended = is_last;
-    }
-
-    /// Streams the log's events from the first.
-    #[must_use]
-    pub fn tail(&self) -> Tail {
-        Box::pin(local_tail(Arc::clone(&self.log), 0))
-    }
-
-    /// Completes when a stop is requested, here or on another server.
-    pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (mut stop, redis, turn) = (self.log.stop.subscribe(), self.relay.redis.clone(), self.turn);
-        async move {
-            loop {
-                if tokio::time::timeout(STOP_POLL, stop.wait_for(|&stop| stop)).await.is_ok() {
-                    return;
-                }
-                if let Some(redis) = &redis
-                    && matches!(redis.is_stopped(turn).await, Ok(true))
-                {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Writer {
-    /// Removes the log from memory. An ended log is removed at once if Redis has it, and after ten minutes if only memory does. A log
-    /// that never ended is removed at once, so that no reader waits for its end.
-    fn drop(&mut self) {
-        let mut local = lock(&self.relay.local);
-        if self.ended && !self.is_kept {
-            local.keep(self.turn, self.bytes);
-        } else if local.logs.get(&self.turn).is_some_and(|log| Arc::ptr_eq(log, &self.log)) {
-            // Another run of the turn may have opened its own log.
-            local.logs.remove(&self.turn);
-        }
-        drop(local);
-        self.log.length.send_replace(u64::MAX);
-        if let (true, false, Some(redis)) = (self.ended, self.is_kept, self.relay.redis.clone()) {
-            // Readers on other servers are waiting for the end.
-            tokio::spawn(finish(redis, self.turn, std::mem::take(&mut self.unsent)));
-        }
-    }
 }
