@@ -118,7 +118,7 @@ test('a passkey is removed and a user who is not verified is refused', { timeout
   await signOut(bob);
   await bob.goto(`${app.url}/sign-in`);
   await button(bob, 'Sign in with a passkey').click();
-  await bob.getByText('This passkey isn\'t known here.').waitFor();
+  await bob.getByText('This passkey isn\'t registered here.').waitFor();
   assert.deepEqual(browser.complaints, []);
 });
 
