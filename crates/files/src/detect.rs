@@ -23,15 +23,8 @@ pub(crate) fn detect(bytes: &[u8]) -> Result<Detected, Refused> {
     if bytes.is_empty() {
         return Err(Refused::Empty);
     }
-    let is_riff_webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
-    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-        Ok(Detected::Image(ImageFormat::Png))
-    } else if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-        Ok(Detected::Image(ImageFormat::Jpeg))
-    } else if bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a") {
-        Ok(Detected::Image(ImageFormat::Gif))
-    } else if is_riff_webp {
-        Ok(Detected::Image(ImageFormat::WebP))
+    if let Some(format) = image_format(bytes) {
+        Ok(Detected::Image(format))
     } else if bytes.starts_with(b"%PDF-") {
         Ok(Detected::Pdf)
     } else if is_svg(bytes) {
@@ -40,6 +33,17 @@ pub(crate) fn detect(bytes: &[u8]) -> Result<Detected, Refused> {
         Ok(Detected::Text)
     } else {
         Err(Refused::Unsupported)
+    }
+}
+
+/// Returns the format of an image.
+pub(crate) fn image_format(bytes: &[u8]) -> Option<ImageFormat> {
+    let is_riff_webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
+    match bytes {
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(ImageFormat::Png),
+        [0xff, 0xd8, 0xff, ..] => Some(ImageFormat::Jpeg),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(ImageFormat::Gif),
+        _ => is_riff_webp.then_some(ImageFormat::WebP),
     }
 }
 

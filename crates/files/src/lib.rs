@@ -56,6 +56,12 @@ pub fn read(bytes: &[u8]) -> Result<Reading, Refused> {
     }
 }
 
+/// Returns whether a file is an image by its first bytes. Decoding one takes more memory than reading any other file.
+#[must_use]
+pub fn is_image(bytes: &[u8]) -> bool {
+    detect::image_format(bytes).is_some()
+}
+
 fn document(kind: AttachmentKind, media_type: &str, text: String) -> Reading {
     Reading { kind, media_type: media_type.to_owned(), size: None, text: Some(text), data: None }
 }

@@ -5,7 +5,7 @@ use crate::text::{MAX_TEXT, bounded};
 use lopdf::{Dictionary, Document, Object};
 
 /// Maximum size of a page's content once it is decompressed, in bytes.
-const MAX_CONTENT: usize = 64 << 20;
+const MAX_CONTENT: usize = 8 << 20;
 
 /// Returns the text of all pages, with an empty line between them.
 pub(crate) fn text(bytes: &[u8]) -> Result<String, Refused> {

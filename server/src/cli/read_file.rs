@@ -7,6 +7,9 @@ use std::io::Read as _;
 /// Maximum memory of the process, in bytes: a decoded image of 50 megapixels beside the file.
 #[cfg(unix)]
 const MEMORY: u64 = 400 << 20;
+/// Maximum memory for reading any other file, in bytes, beside the file itself.
+#[cfg(unix)]
+const DOCUMENT_MEMORY: u64 = 64 << 20;
 /// Maximum processor time of the process, in seconds.
 #[cfg(unix)]
 const SECONDS: u64 = 20;
@@ -23,10 +26,20 @@ pub fn read_file(is_limited: bool) -> anyhow::Result<()> {
     }
     let mut bytes = Vec::new();
     std::io::stdin().lock().take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
+    #[cfg(unix)]
+    if !files::is_image(&bytes) {
+        limit_memory(DOCUMENT_MEMORY + bytes.capacity() as u64)?;
+    }
     let result = files::read(&bytes);
     drop(bytes);
     protocol::write(result, std::io::stdout().lock())?;
     Ok(())
+}
+
+#[cfg(unix)]
+fn limit_memory(max: u64) -> rustix::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    setrlimit(Resource::Data, Rlimit { current: Some(max), maximum: Some(max) })
 }
 
 /// Replaces this process with one that has the limits. Returns only an error.
@@ -36,7 +49,7 @@ fn start_limited() -> anyhow::Result<anyhow::Error> {
     use std::os::unix::process::CommandExt as _;
 
     let at_most = |max| Rlimit { current: Some(max), maximum: Some(max) };
-    setrlimit(Resource::Data, at_most(MEMORY))?;
+    limit_memory(MEMORY)?;
     setrlimit(Resource::Cpu, at_most(SECONDS))?;
     setrlimit(Resource::Core, at_most(0))?;
     setrlimit(Resource::Fsize, at_most(0))?;
