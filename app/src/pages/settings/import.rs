@@ -22,7 +22,7 @@ pub fn Import() -> impl IntoView {
             <section class="setting">
                 <h2>"File"</h2>
                 <div class="stack">
-                    <p>"The ZIP or the conversations.json that ChatGPT or Claude sent you, or an export of this app. Importing is free and doesn't count toward your limits."</p>
+                    <p>"The ZIP or the conversations.json that ChatGPT or Claude sent you, or an export of this app. Importing is free and uses no tokens. The text counts toward your storage."</p>
                     <FileForm/>
                 </div>
             </section>
