@@ -202,7 +202,8 @@ async fn compare_litellm(program: &str, provider: &str) -> anyhow::Result<()> {
     )?;
     let mut command = Command::new(program);
     command.arg("--config").arg(&config).args(["--host", "127.0.0.1", "--port", &port.to_string()]);
-    command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+    // It would use our database.
+    command.env_remove("DATABASE_URL").env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
     let process = Process::other(command, &format!("127.0.0.1:{port}"))?;
     let program = Program::new(&process.url, "none", None)?;
     for (stream, what) in [(true, "time to first token"), (false, "time to a whole response")] {
