@@ -287,7 +287,7 @@ pub struct Charge {
 mod tests {
     use super::*;
 
-    /// Field note 89: a metered item that stands before the plan's item neither hides it nor changes its price.
+    /// Field note 89: a metered item before the plan's item neither hides it nor changes its price.
     #[test]
     fn the_plans_item_counts_wherever_it_stands() {
         let item = |id: &str, product: &str, amount: i64, usage: &str, end: i64| {

@@ -57,7 +57,7 @@ impl StripeError {
     }
 }
 
-/// Returns whether a message of Stripe says that currencies can't be combined. There is no code for it.
+/// Returns whether a message of Stripe is about currencies that can't be combined. There is no code for it.
 fn is_about_currencies(message: &str) -> bool {
     message.to_ascii_lowercase().contains("combine currencies")
 }

@@ -91,7 +91,7 @@ impl Usage {
     }
 }
 
-/// What the request of a program says about caching its prompt: the longest lifetime that it marks.
+/// The cache marks of an API request: the longest lifetime that it marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CacheMarks {
     /// It has no marks.

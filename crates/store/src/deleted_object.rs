@@ -1,9 +1,9 @@
-//! Objects of an object store whose rows are gone. A trigger notes them, and a job deletes them from the store.
+//! Objects of an object store whose rows were deleted. A trigger notes them, and a job deletes them from the store.
 
 use crate::Result;
 use sqlx::PgExecutor;
 
-/// An object whose row is gone.
+/// An object whose row was deleted.
 pub struct DeletedObject {
     /// Its key.
     pub object_key: String,
@@ -11,7 +11,7 @@ pub struct DeletedObject {
     pub attempts: i32,
 }
 
-/// Lists objects whose rows are gone, at most `limit`. Those that couldn't be deleted are left out until they are due again.
+/// Lists objects whose rows were deleted, at most `limit`. Those that couldn't be deleted are left out until they are due again.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -85,7 +85,7 @@ pub(crate) struct Leased {
 }
 
 impl Connections {
-    /// Wraps a pool. `is_shared` says whether others use it too.
+    /// Wraps a pool. `is_shared` is whether others use it too.
     pub fn new(pool: PgPool, is_shared: bool) -> Arc<Self> {
         Arc::new(Self { pool, ready: Mutex::default(), is_shared, waiting: AtomicUsize::new(0) })
     }
@@ -97,6 +97,11 @@ impl Connections {
 
     fn ready(&self) -> MutexGuard<'_, Vec<Leased>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the connections that wait. They refer to the pool, which refers to them, so they would never be dropped.
+    fn close_ready(&self) {
+        self.ready().drain(..).for_each(|leased| drop(leased.connection.detach()));
     }
 
     /// Takes a connection that is known to work.
@@ -172,9 +177,13 @@ impl Shared {
     /// running on old connections end at their deadline at the latest.
     pub fn replace_pool(&self) {
         let pool = new_pool(self.purpose).connect_lazy_with(self.options.clone());
-        let old = self.connections.send_replace(Connections::new(pool, false));
-        // They refer to the old pool, which refers to them.
-        old.ready().drain(..).for_each(|leased| drop(leased.connection.detach()));
+        self.connections.send_replace(Connections::new(pool, false)).close_ready();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.connections.borrow().close_ready();
     }
 }
 

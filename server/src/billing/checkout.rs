@@ -99,7 +99,7 @@ async fn check_price(billing: &Billing, plan: &Plan, price_id: &str, shown: &Amo
     Err(Problem { incident: internal(&message).incident, ..Problem::billing_unavailable() })
 }
 
-/// Flags a user who has paid in another currency than the plan's, of which admins are alerted, and returns the problem that says so (field
+/// Flags a user who has paid in another currency than the plan's, of which admins are alerted, and returns the problem that explains it (field
 /// note 91).
 async fn other_currency(app: &AppState, viewer: &Viewer, plan: &Plan) -> Problem {
     let flagged = async {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// Parses a parameter of the query, if it is there.
 ///
 /// # Errors
-/// Returns a problem that says what the parameter must be.
+/// Returns a problem with the values that the parameter may have.
 pub(super) fn parameter<T: FromStr>(
     name: &'static str,
     expected: &str,

@@ -145,7 +145,7 @@ async fn start(app: &AppState, subject: &str, text: &str) -> Result<(RunningTurn
 /// Reserves a call of the first model, in the order of [`candidates`], whose budget has room for it.
 ///
 /// # Errors
-/// Returns a problem that says when the demo would fit: if only budgets are used up, the earliest time of any of them.
+/// Returns a problem with the time at which the demo would fit: if only budgets are used up, the earliest time of any of them.
 async fn admit(
     app: &AppState,
     context: &TurnContext,

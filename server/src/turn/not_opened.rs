@@ -32,8 +32,8 @@ impl NotOpened {
         }
     }
 
-    /// Returns whether a fallback model may be called for a program. A program that names a model which its provider doesn't know is told so, as
-    /// by the provider itself.
+    /// Returns whether a fallback model may be called for a program. If its provider doesn't have the model that it names, it
+    /// gets that error, as from the provider itself.
     pub fn wants_fallback_of_program(&self) -> bool {
         self.wants_fallback() && !matches!(self, Self::Provider(ProviderError::UnknownModel { .. }))
     }
@@ -94,7 +94,7 @@ impl NotOpened {
     pub fn problem_of_program(&self, model: &Model, estimated: Tokens) -> Problem {
         if let Self::Provider(ProviderError::UnknownModel { .. }) = self {
             let message = format!(
-                "The provider of `{}` doesn't know this model at present. Choose another one: `GET /v1/models` lists them.",
+                "The provider of `{}` doesn't offer this model at present. Choose another one: `GET /v1/models` lists them.",
                 model.name
             );
             return Problem { field: Some("model".to_owned()), ..Problem::new(ProblemKind::NotFound, message) };

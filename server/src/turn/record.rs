@@ -21,7 +21,7 @@ pub(super) enum Retries {
     None,
     /// As long as a user waits for the end of a response: 8 seconds.
     Waited,
-    /// 10 minutes: nobody waits, and no other server knows what was used.
+    /// 10 minutes: no user waits, and only this server has the usage.
     Background,
 }
 

@@ -15,7 +15,7 @@ pub(super) fn id_of(message: &PageElement) -> Option<String> {
     message.attribute("id")?.strip_prefix("m-").map(str::to_owned)
 }
 
-/// Returns the id of the last of the shown messages, which a new one follows. The server is asked for that of a response that has failed on this
+/// Returns the id of the last of the shown messages, which a new one follows. It is requested from the server for a response that has failed on this
 /// page. One that wasn't stored is passed over.
 pub(super) async fn last_id(shown: &[PageElement]) -> Option<String> {
     for message in shown.iter().rev() {
@@ -32,7 +32,7 @@ pub(super) async fn last_id(shown: &[PageElement]) -> Option<String> {
 }
 
 impl Chat {
-    /// Returns the conversation and the message that a new one would follow now; no message if that can't be said before a response has ended.
+    /// Returns the conversation and the message that a new one would follow now; no message if that isn't known before a response has ended.
     pub(super) fn place(&self) -> (Option<String>, Option<String>) {
         let conversation = self.conversation();
         let last = if conversation.is_some() { self.shown_messages().pop() } else { None };

@@ -40,7 +40,7 @@ impl Chat {
             return;
         }
         if !replaces && !is_stopped && matches!(refusal.status, 404 | 409) {
-            // The message that this one was to follow may be gone, or have a response by now.
+            // The message that this one was to follow may have been deleted, or have a response by now.
             self.reload();
         }
         if !replaces {

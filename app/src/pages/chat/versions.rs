@@ -37,7 +37,7 @@ pub(super) fn Versions(
     })
 }
 
-/// Says that the page shows a path that isn't the visible one, to which for example a search has led, and switches to it.
+/// Shows a notice that the page shows a path that isn't the visible one, to which for example a search has led, and switches to it.
 #[component]
 pub(super) fn OtherVersion(
     /// The conversation.

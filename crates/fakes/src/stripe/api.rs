@@ -91,7 +91,7 @@ fn refusal(cause: &Error) -> Response {
     (StatusCode::from_u16(cause.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(error(cause))).into_response()
 }
 
-/// Stands for the refusal of a second currency, which has no code.
+/// Represents the refusal of a second currency, which has no code.
 const COMBINES_CURRENCIES: &str = "combines_currencies";
 const MISSING: Error = Error(404, "resource_missing", "id");
 

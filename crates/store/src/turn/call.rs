@@ -84,7 +84,7 @@ pub struct NewCall<'a> {
 /// Writes the turn, without a conversation, and its pending ledger row.
 ///
 /// # Errors
-/// Returns an error if the query fails, or if the conversation of a side call is gone or belongs to another user. Nothing is written then.
+/// Returns an error if the query fails, or if the conversation of a side call was deleted or belongs to another user. Nothing is written then.
 pub async fn write_call_pending(db: impl PgExecutor<'_>, new: &NewCall<'_>) -> Result<PendingCall> {
     let call = PendingCall { id: AiUsageId::at(new.now), created_at: new.now };
     let (purpose, user_id, api_key_id, conversation_id, request_hash) = match new.owner {

@@ -244,7 +244,7 @@ async fn a_chargeback_that_was_won_is_shown_as_won() {
     assert_eq!(app.one::<i64>(open).await, 1);
 }
 
-/// Field note 91: a user who has paid in another currency is told so, not to try again, and admins are alerted until one dismisses it.
+/// Field note 91: a user who has paid in another currency gets an explanation and isn't asked to try again, and admins are alerted until one dismisses it.
 #[tokio::test]
 async fn another_currency_is_explained_and_alerted() {
     let app = selling(&[]).await;

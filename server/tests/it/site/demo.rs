@@ -175,7 +175,7 @@ async fn the_demo_has_a_budget_of_its_own() {
     assert_eq!(app.provider.served_calls().len(), 2);
 }
 
-/// Checks that a refusal says when the demo works again.
+/// Checks that a refusal has the time at which the demo works again.
 fn is_used_up(refused: &Value) {
     assert_eq!(refused["kind"], "spend_cap");
     let message = refused["message"].as_str().unwrap();
