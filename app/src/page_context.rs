@@ -96,7 +96,7 @@ impl PageContext {
 
     /// Returns a value that a page carries through its forms: the submitted one, or that of the query. `None` if both are empty.
     #[must_use]
-    pub fn carried(&self, name: &str) -> Option<String> {
+    pub fn submitted_or_query(&self, name: &str) -> Option<String> {
         self.form.submitted(name).or_else(|| self.query(name)).filter(|value| !value.is_empty())
     }
 
@@ -104,7 +104,7 @@ impl PageContext {
     /// page (`?plan=pro&interval=year`).
     #[must_use]
     pub fn return_path(&self) -> Option<String> {
-        self.carried("next").or_else(|| {
+        self.submitted_or_query("next").or_else(|| {
             let plan = self.query("plan").filter(|plan| is_plan_id(plan))?;
             let period = self.query("interval").and_then(|text| text.parse().ok()).unwrap_or_default();
             Some(plan_path(&plan, period))

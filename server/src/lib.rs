@@ -74,7 +74,7 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
         .context("can't connect to Postgres at DATABASE_URL")?;
     let app = AppState::new(config, db)?;
     for provider in store::provider::list(&app.db).await.context("providers")? {
-        app.providers.know(&provider);
+        app.providers.register(&provider);
     }
     jobs::subjects::separate(&app).await.context("subjects of accounts")?;
     let router = http::router(&app);

@@ -144,7 +144,10 @@ impl AppState {
             id: provider.id.clone(),
             label: provider.label.clone(),
             issuer: provider.issuer().to_owned(),
-            says_when: self.identities.get(&provider.id).is_some_and(|provider| provider.says_when()),
+            reports_sign_in_time: self
+                .identities
+                .get(&provider.id)
+                .is_some_and(|provider| provider.reports_sign_in_time()),
         };
         self.config.identity_providers.iter().map(view).collect()
     }

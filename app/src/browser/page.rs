@@ -56,7 +56,7 @@ pub fn show_written_title(id: &str, title: &str) {
 }
 
 /// Removes the query from the page's URL, so that a reload doesn't repeat its effect.
-pub fn forget_query() {
+pub fn clear_query() {
     let Some(window) = web_sys::window() else { return };
     if let (Ok(path), Ok(history)) = (window.location().pathname(), window.history()) {
         let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&path));

@@ -41,7 +41,7 @@ pub struct Events {
     reader: ReadableStreamDefaultReader,
     parser: SseParser,
     pending: VecDeque<(u64, Event)>,
-    heard_ms: u64,
+    last_received_ms: u64,
     _reply: Reply,
 }
 
@@ -69,7 +69,13 @@ pub async fn resume(turn: &str, after: u64) -> Result<Events, Failure> {
 fn events(reply: Reply) -> Result<Events, Failure> {
     let body = reply.response.body().ok_or(Failure::Offline)?;
     let reader = ReadableStreamDefaultReader::new(&body).map_err(|_| Failure::Offline)?;
-    Ok(Events { reader, parser: SseParser::new(), pending: VecDeque::new(), heard_ms: clock::now_ms(), _reply: reply })
+    Ok(Events {
+        reader,
+        parser: SseParser::new(),
+        pending: VecDeque::new(),
+        last_received_ms: clock::now_ms(),
+        _reply: reply,
+    })
 }
 
 impl Events {
@@ -77,7 +83,7 @@ impl Events {
     pub async fn next(&mut self) -> Option<(u64, Event)> {
         while self.pending.is_empty() {
             let bytes = self.read().await?;
-            self.heard_ms = clock::now_ms();
+            self.last_received_ms = clock::now_ms();
             self.pending.extend(self.parser.feed(&bytes).iter().filter_map(read_event));
         }
         self.pending.pop_front()
@@ -91,7 +97,8 @@ impl Events {
                     let chunk = Json::from_js(chunk.ok()?);
                     return (!chunk.flag("done")).then(|| chunk.bytes("value"));
                 }
-                Either::Right((Wake::Seen, _)) if clock::now_ms().saturating_sub(self.heard_ms) < OVERDUE_MS => {}
+                Either::Right((Wake::Seen, _))
+                    if clock::now_ms().saturating_sub(self.last_received_ms) < OVERDUE_MS => {}
                 Either::Right(_) => return None,
             }
         }

@@ -15,7 +15,7 @@ use leptos::prelude::*;
 pub fn Confirm() -> impl IntoView {
     view! {
         <AuthCard title="Confirm it's you">
-            {loaded(api::security::factors(), |factors| view! { <Ways factors/> })}
+            {loaded(api::security::factors(), |factors| view! { <ProofMethods factors/> })}
             <p class="auth-links"><a href="/settings">"Cancel"</a></p>
         </AuthCard>
     }
@@ -23,9 +23,9 @@ pub fn Confirm() -> impl IntoView {
 
 /// The ways that the user has. With the parameter `factor` only those that are two factors.
 #[component]
-fn Ways(factors: FactorsView) -> impl IntoView {
+fn ProofMethods(factors: FactorsView) -> impl IntoView {
     let context = page_context();
-    let is_second = context.carried("factor").is_some();
+    let is_second = context.submitted_or_query("factor").is_some();
     let has_password = factors.has_password && !is_second;
     let has_passkey = context.has_passkeys && !factors.passkeys.is_empty();
     let has_totp = factors.has_totp;
@@ -68,7 +68,7 @@ fn Password() -> impl IntoView {
 /// The form for a code, which carries the parameter `factor`.
 #[component]
 fn Code() -> impl IntoView {
-    let factor = page_context().carried("factor");
+    let factor = page_context().submitted_or_query("factor");
     view! {
         <form method="post" action="/sign-in/confirm" class="stack">
             <NextField/>

@@ -9,7 +9,7 @@ use leptos::prelude::*;
 /// Renders the page that sets a new password.
 #[component]
 pub fn Reset() -> impl IntoView {
-    let body = match page_context().carried("token") {
+    let body = match page_context().submitted_or_query("token") {
         Some(token) => view! { <NewPassword token/> }.into_any(),
         None => view! {
             <FormError/>

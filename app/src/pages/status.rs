@@ -97,7 +97,7 @@ fn Hours(
     let count = hours.len();
     let view_box = format!("0 0 {} 20", count * 10);
     let bars = hours.iter().enumerate().map(|(index, hour)| bar(index, *hour)).collect_view();
-    let with_errors = sentence_about(&hours);
+    let with_errors = describe_failed_hours(&hours);
     view! {
         <div class="hours">
             <svg viewBox=view_box preserveAspectRatio="none" role="img"
@@ -122,7 +122,7 @@ fn bar(index: usize, hour: Hour) -> impl IntoView {
 }
 
 /// Says in which hours calls failed.
-fn sentence_about(hours: &[Hour]) -> String {
+fn describe_failed_hours(hours: &[Hour]) -> String {
     let is_bad = |hour: &&Hour| matches!(hour.outcome, HourOutcome::SomeErrors | HourOutcome::MostlyErrors);
     let times: Vec<String> = hours.iter().filter(is_bad).map(|hour| clock(hour.at)).collect();
     match times.as_slice() {
@@ -159,7 +159,7 @@ mod tests {
             (vec![HourOutcome::Good, HourOutcome::SomeErrors], "Errors in the hours from 13:00 UTC."),
         ] {
             let hours: Vec<Hour> = outcomes.into_iter().map(hour).collect();
-            assert_eq!(sentence_about(&hours), sentence);
+            assert_eq!(describe_failed_hours(&hours), sentence);
         }
     }
 }

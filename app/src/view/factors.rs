@@ -62,7 +62,7 @@ impl FactorsView {
     pub fn confirming(&self) -> Vec<ProviderButton> {
         let has_proof = self.has_password || self.has_totp || !self.passkeys.is_empty();
         let connected = self.connections.iter().filter(|connection| connection.connected_at.is_some());
-        let confirming = connected.filter(|connection| connection.says_when || !has_proof);
+        let confirming = connected.filter(|connection| connection.reports_sign_in_time || !has_proof);
         confirming.map(|connection| connection.provider.clone()).collect()
     }
 

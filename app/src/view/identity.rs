@@ -13,7 +13,7 @@ pub struct IdentityProvider {
     /// The URL under which its identities are stored.
     pub issuer: String,
     /// Whether it reports when a user has signed in to it.
-    pub says_when: bool,
+    pub reports_sign_in_time: bool,
 }
 
 /// A service, as its button needs it.
@@ -35,5 +35,5 @@ pub struct Connection {
     /// The address that the service last sent.
     pub email: Option<String>,
     /// Whether the service reports when a user has signed in to it.
-    pub says_when: bool,
+    pub reports_sign_in_time: bool,
 }

@@ -213,7 +213,7 @@ impl<A: Amounts> Limits<A> {
         let step = Step::End { call: &permit.call, at_ms: permit.at_ms, end: End::Settle(used) };
         match self.run_step_rebuilding(&permit.subject, &step).await? {
             StepOutcome::Done(_, false) if self.has_history => {
-                self.forget(&permit.subject).await?;
+                self.discard(&permit.subject).await?;
                 self.peek(&permit.subject).await
             }
             StepOutcome::Done(snapshot, _) => Ok(snapshot),
@@ -257,8 +257,8 @@ impl<A: Amounts> Limits<A> {
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.
-    pub async fn forget(&self, subject: &str) -> Result<(), Unavailable> {
-        self.store.forget(&self.key(subject)).await
+    pub async fn discard(&self, subject: &str) -> Result<(), Unavailable> {
+        self.store.discard(&self.key(subject)).await
     }
 
     /// Compares a subject's amounts and running calls with its history. Returns `None` if they agree. While calls start or end, the two

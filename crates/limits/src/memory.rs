@@ -21,7 +21,7 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
-    pub fn forget(&mut self, key: &str) {
+    pub fn discard(&mut self, key: &str) {
         self.meters.remove(key);
         self.losses += 1;
     }

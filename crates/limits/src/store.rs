@@ -68,7 +68,7 @@ impl Store {
     }
 
     /// Makes a subject's meters cold: the next access rebuilds them from the history.
-    pub(crate) async fn forget(&self, key: &str) -> Result<(), Unavailable> {
+    pub(crate) async fn discard(&self, key: &str) -> Result<(), Unavailable> {
         match &self.0 {
             Kind::Redis(redis) => Ok(redis
                 .link
@@ -76,7 +76,7 @@ impl Store {
                 .await
                 .map(drop)?),
             Kind::Memory(meters) => {
-                meters.lock().unwrap_or_else(PoisonError::into_inner).forget(key);
+                meters.lock().unwrap_or_else(PoisonError::into_inner).discard(key);
                 Ok(())
             }
         }

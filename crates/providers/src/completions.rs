@@ -41,7 +41,7 @@ impl Completions {
             self.ending.note_refusal();
         }
         content::push(Chunk::Text, refusal, out);
-        if ["tool_calls", "function_call"].iter().any(|name| lenient::is_something(&delta[*name])) {
+        if ["tool_calls", "function_call"].iter().any(|name| lenient::has_content(&delta[*name])) {
             self.ending.note_tool_call();
             self.calls.read(delta, out);
         }

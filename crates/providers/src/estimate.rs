@@ -2,7 +2,7 @@
 //! client.
 //!
 //! Tokens are counted in OpenAI's vocabulary, with the framing that chat completions add. Other models have vocabularies of their own, so the
-//! count is multiplied by a factor that is learned per model from the usage that its provider reports (`store::model::learn`). Until enough
+//! count is multiplied by a factor that is learned per model from the usage that its provider reports (`store::model::update_estimates`). Until enough
 //! calls are known, it is one for the OpenAI format, and for Anthropic's, whose vocabulary isn't public, a bound by script, which is **not
 //! measured here**.
 

@@ -39,14 +39,14 @@ fn whole(value: &Value) -> Option<u64> {
 }
 
 /// Returns whether a value has content. Null, false, zero, empty texts, and lists and objects that contain nothing else, have none.
-pub(crate) fn is_something(value: &Value) -> bool {
+pub(crate) fn has_content(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(flag) => *flag,
         Value::Number(number) => number.as_u64() != Some(0),
         Value::String(text) => !text.is_empty(),
-        Value::Array(items) => items.iter().any(is_something),
-        Value::Object(fields) => fields.values().any(is_something),
+        Value::Array(items) => items.iter().any(has_content),
+        Value::Object(fields) => fields.values().any(has_content),
     }
 }
 
@@ -71,6 +71,6 @@ mod tests {
         }
         assert_eq!((text(&odd, "/a"), text(&odd, "/b"), text(&odd, "/j")), (Some("7"), None, None));
         assert_eq!((name(&odd, "/h").as_deref(), name(&odd, "/d")), (Some("0"), None));
-        assert!(!is_something(&json!({"message": "", "code": null, "param": []})) && is_something(&json!({"code": 5})));
+        assert!(!has_content(&json!({"message": "", "code": null, "param": []})) && has_content(&json!({"code": 5})));
     }
 }

@@ -200,7 +200,7 @@ impl ProviderError {
 
     /// Whether another model may be called in its place: the provider accepted nothing, and another one may.
     #[must_use]
-    pub fn wants_fallback(&self) -> bool {
+    pub fn allows_fallback(&self) -> bool {
         match self {
             Self::Unreachable(_)
             | Self::Busy { .. }

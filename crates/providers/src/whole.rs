@@ -25,7 +25,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Vec<Chunk>, Fault> {
         let mut reader = Messages::default();
         reader.read("message", value, &mut out)?;
         reader.read("message_stop", &Value::Null, &mut out)?;
-    } else if ["message", "msg", "detail", "code"].iter().any(|name| lenient::is_something(&value[*name])) {
+    } else if ["message", "msg", "detail", "code"].iter().any(|name| lenient::has_content(&value[*name])) {
         return Err(Fault::Reported(ErrorBody::from_json(value)));
     } else {
         return Err(Fault::Foreign("JSON that is no completion".into()));

@@ -26,7 +26,7 @@ impl Quotas {
     /// # Errors
     /// Returns an error if the meters can't be reached.
     pub async fn clear_attempts(&self, key: &str) -> Result<(), Unavailable> {
-        self.counters.attempts.forget(key).await
+        self.counters.attempts.discard(key).await
     }
 
     /// Counts a sign-up, of which this deployment allows `limit` in an hour.
@@ -50,6 +50,6 @@ impl Quotas {
     /// # Errors
     /// Returns an error if the meters can't be reached.
     pub async fn clear_repeats(&self, key: &str) -> Result<(), Unavailable> {
-        self.counters.repeats.forget(key).await
+        self.counters.repeats.discard(key).await
     }
 }

@@ -198,8 +198,8 @@ impl KeyMeters {
     }
 
     /// Discards the meter with this name, so that it is rebuilt.
-    pub(crate) async fn forget(&self, name: &str) -> Result<(), Unavailable> {
-        self.0.forget(name).await
+    pub(crate) async fn discard(&self, name: &str) -> Result<(), Unavailable> {
+        self.0.discard(name).await
     }
 }
 

@@ -177,7 +177,7 @@ impl Quotas {
     /// # Errors
     /// Returns an error if the meters can't be reached.
     pub async fn discard_key(&self, id: ApiKeyId) -> Result<(), Unavailable> {
-        self.keys.forget(&id.to_string()).await
+        self.keys.discard(&id.to_string()).await
     }
 
     /// Compares a user's meter with the ledger. Returns `None` if they agree.
@@ -193,7 +193,7 @@ impl Quotas {
     /// # Errors
     /// Returns an error if the meters can't be reached.
     pub async fn discard(&self, subject: &str) -> Result<(), Unavailable> {
-        self.users.forget(subject).await
+        self.users.discard(subject).await
     }
 
     /// Reserves a turn in the meter of its API key, if it has one, in the user's meter, then in all budgets concurrently. If one of them
@@ -342,12 +342,12 @@ impl Quotas {
 
     /// Discards a turn's meters, so that they are rebuilt from the ledger. Used if holds are missing; the ledger has the turn by then.
     pub async fn rebuild(&self, reservation: &Reservation) -> Result<(), Unavailable> {
-        self.users.forget(reservation.permit.subject()).await?;
+        self.users.discard(reservation.permit.subject()).await?;
         for (budget, permit) in &reservation.budgets {
-            self.budget(budget).0.forget(permit.subject()).await?;
+            self.budget(budget).0.discard(permit.subject()).await?;
         }
         if let Some(key) = &reservation.key {
-            self.keys.forget(key.subject()).await?;
+            self.keys.discard(key.subject()).await?;
         }
         Ok(())
     }
@@ -372,7 +372,7 @@ impl Quotas {
             if differs().await? {
                 tracing::warn!(?budget, "budget differs from the ledger; rebuilding it");
                 metrics::counter!("quotient_meter_drift_total").increment(1);
-                limits.forget(&name).await?;
+                limits.discard(&name).await?;
             }
         }
         Ok(())

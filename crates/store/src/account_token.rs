@@ -64,7 +64,7 @@ pub struct NewToken<'a> {
 /// Returns an error if the query fails or the account doesn't exist.
 pub async fn create(tx: &mut Tx, new: &NewToken<'_>) -> Result<()> {
     // One at a time for each user, so that two concurrent requests leave one valid token.
-    account::hold(tx, new.user_id).await?;
+    account::lock(tx, new.user_id).await?;
     if new.kind != TokenKind::UndoEmail {
         revoke(&mut *tx, new.user_id, new.kind).await?;
     }
@@ -84,7 +84,7 @@ pub async fn create(tx: &mut Tx, new: &NewToken<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a user's tokens of a kind. In a transaction, the account is locked first ([`account::hold`]).
+/// Deletes a user's tokens of a kind. In a transaction, the account is locked first ([`account::lock`]).
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -114,7 +114,7 @@ pub struct TakenToken {
 /// Returns an error if a query fails.
 pub async fn take(tx: &mut Tx, kind: TokenKind, token_hash: &[u8], now: OffsetDateTime) -> Result<Option<TakenToken>> {
     let Some(found) = peek(&mut *tx, kind, token_hash, now).await? else { return Ok(None) };
-    account::hold(tx, found.user_id).await?;
+    account::lock(tx, found.user_id).await?;
     let row = sqlx::query!(
         r#"with taken as (
              update account_token set used_at = $3
@@ -169,7 +169,7 @@ pub enum CodeOutcome {
         left: u32,
     },
     /// The user has no token with a code, or it was used, has expired or was invalidated.
-    Dead,
+    Expired,
 }
 
 /// Uses a user's token by its code, or counts a wrong code. Locks the account until the transaction ends.
@@ -183,7 +183,7 @@ pub async fn take_by_code(
     code_hash: &[u8],
     now: OffsetDateTime,
 ) -> Result<CodeOutcome> {
-    account::hold(tx, owner).await?;
+    account::lock(tx, owner).await?;
     let row = sqlx::query!(
         r#"update account_token
            set used_at = case when code_hash = $3 then $4::timestamptz end, attempts = attempts + (code_hash <> $3)::int
@@ -198,7 +198,7 @@ pub async fn take_by_code(
     .fetch_optional(&mut *tx)
     .await?;
     Ok(match row {
-        None => CodeOutcome::Dead,
+        None => CodeOutcome::Expired,
         Some(row) if row.is_right => {
             CodeOutcome::Taken(TakenToken { user_id: owner, email: row.email, created_at: row.created_at })
         }

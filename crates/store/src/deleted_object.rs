@@ -44,7 +44,7 @@ pub async fn postpone(db: impl PgExecutor<'_>, keys: &[String]) -> Result<()> {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn forget(db: impl PgExecutor<'_>, keys: &[String]) -> Result<()> {
+pub async fn delete(db: impl PgExecutor<'_>, keys: &[String]) -> Result<()> {
     sqlx::query!("delete from deleted_object where object_key = any($1)", keys).execute(db).await?;
     Ok(())
 }

@@ -117,7 +117,7 @@ pub enum Removed {
 /// Returns an error if a query fails or the account doesn't exist.
 pub async fn remove(tx: &mut Tx, owner: UserId, issuer: &str) -> Result<Removed> {
     // One at a time for each user, so that two concurrent requests don't remove the last two ways to sign in.
-    let ways = account::lock_ways_in(tx, owner).await?;
+    let methods = account::lock_sign_in_methods(tx, owner).await?;
     let of_issuer = sqlx::query_scalar!(
         r#"select count(*) as "identities!" from identity where user_id = $1 and issuer = $2"#,
         Uuid::from(owner),
@@ -128,7 +128,7 @@ pub async fn remove(tx: &mut Tx, owner: UserId, issuer: &str) -> Result<Removed>
     if of_issuer == 0 {
         return Ok(Removed::Unknown);
     }
-    if of_issuer >= ways {
+    if of_issuer >= methods {
         return Ok(Removed::LastWayIn);
     }
     sqlx::query!("delete from identity where user_id = $1 and issuer = $2", Uuid::from(owner), issuer)

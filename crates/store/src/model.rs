@@ -143,7 +143,7 @@ pub(crate) fn signed(number: Option<u32>) -> Option<i32> {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime, newest: i64) -> Result<()> {
+pub async fn update_estimates(db: impl PgExecutor<'_>, since: OffsetDateTime, newest: i64) -> Result<()> {
     sqlx::query!(
         "update model m set input_permille = learned.permille
          from (

@@ -134,7 +134,7 @@ pub async fn rename(db: impl PgExecutor<'_>, owner: UserId, passkey_id: Uuid, na
 /// # Errors
 /// Returns an error if a query fails or the account doesn't exist.
 pub async fn remove(tx: &mut Tx, owner: UserId, passkey_id: Uuid) -> Result<Removal<String>> {
-    let ways = account::lock_ways_in(tx, owner).await?;
+    let methods = account::lock_sign_in_methods(tx, owner).await?;
     let name = sqlx::query_scalar!(
         "select name from passkey where user_id = $1 and passkey_id = $2",
         Uuid::from(owner),
@@ -143,7 +143,7 @@ pub async fn remove(tx: &mut Tx, owner: UserId, passkey_id: Uuid) -> Result<Remo
     .fetch_optional(&mut *tx)
     .await?;
     let Some(name) = name else { return Ok(Removal::Unknown) };
-    if ways < 2 {
+    if methods < 2 {
         return Ok(Removal::LastWayIn);
     }
     sqlx::query!("delete from passkey where user_id = $1 and passkey_id = $2", Uuid::from(owner), passkey_id)

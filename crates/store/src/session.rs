@@ -125,7 +125,7 @@ pub async fn take_pending(
 /// # Errors
 /// Returns an error if a query fails.
 pub async fn lock(tx: &mut Tx, owner: UserId, token_hash: &[u8], now: OffsetDateTime) -> Result<bool> {
-    account::hold(tx, owner).await?;
+    account::lock(tx, owner).await?;
     let found = sqlx::query!(
         "select 1 as one from session n join account a using (user_id)
          where n.token_hash = $1 and n.user_id = $2 and session_ends_at(n, a.role) > $3 for update of n",

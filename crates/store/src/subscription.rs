@@ -218,7 +218,7 @@ pub async fn tried(db: impl PgExecutor<'_>, user_id: UserId, subscription_id: &s
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn mistaken(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<UserId>> {
+pub async fn list_wrong_plans(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<UserId>> {
     let rows = sqlx::query_scalar!(
         r#"select e.user_id as "user_id!" from entitlement($1) e join account a using (user_id) where a.plan_id <> e.plan_id"#,
         now,

@@ -80,13 +80,13 @@ pub(super) async fn finish(
 /// Returns a rejection if the link doesn't work, or the address has another account by now.
 pub(crate) async fn undo(app: &AppState, client: &ClientInfo, token: &str) -> Result<(), Rejection> {
     let (hash, now) = (links::hash(token)?, AppState::now());
-    account_token::peek(&app.db, TokenKind::UndoEmail, &hash, now).await?.ok_or_else(links::dead)?;
+    account_token::peek(&app.db, TokenKind::UndoEmail, &hash, now).await?.ok_or_else(links::expired_link)?;
     // The hash of a random password.
     let password_hash = app.passwords.hash(hex::encode(rand::random::<[u8; 32]>()).into()).await?;
     let mut tx = store::begin(&app.db).await?;
     let found = account_token::take(&mut tx, TokenKind::UndoEmail, &hash, now).await?;
     // The link was created with the change.
-    let TakenToken { user_id, email, created_at: since } = found.ok_or_else(links::dead)?;
+    let TakenToken { user_id, email, created_at: since } = found.ok_or_else(links::expired_link)?;
     let subject = app.subject(&email)?;
     let Changed::Yes { old_email, .. } = account::change_email(&mut tx, user_id, &email, &subject, now).await? else {
         return Err(taken(""));

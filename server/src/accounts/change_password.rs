@@ -39,7 +39,7 @@ pub(crate) async fn change(
     account_token::revoke(&mut tx, viewer.user_id, TokenKind::ResetPassword).await?;
     set(&mut tx, viewer.user_id, &viewer.email, &hash, &token.hash()).await?;
     tx.commit().await?;
-    token.give_to(session).await?;
+    token.store_in(session).await?;
     sign_in::remember_browser(app, client, viewer.user_id).await?;
     activity::record(app, Some(viewer.user_id), SecurityEvent::PasswordChanged, client).await;
     Ok(())
@@ -126,18 +126,19 @@ pub(crate) async fn reset(
     let token_hash = links::hash(token)?;
     let kind = TokenKind::ResetPassword;
     // Not used yet, so that a password that can't be used doesn't cost the link.
-    let found = account_token::peek(&app.db, kind, &token_hash, AppState::now()).await?.ok_or_else(links::dead)?;
+    let found =
+        account_token::peek(&app.db, kind, &token_hash, AppState::now()).await?.ok_or_else(links::expired_link)?;
     password_rules::check(&new, &found.email).map_err(|sentence| Rejection::invalid("password", sentence))?;
     let hash = app.passwords.hash(new).await?;
     let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;
     let taken = account_token::take(&mut tx, kind, &token_hash, now).await?;
-    let TakenToken { user_id, email, .. } = taken.ok_or_else(links::dead)?;
+    let TakenToken { user_id, email, .. } = taken.ok_or_else(links::expired_link)?;
     let subject = app.subject(&email)?;
     match account::mark_verified(&mut tx, user_id, &email, &subject, now).await? {
         Verified::First => first_proof::remove_others(&mut tx, user_id).await?,
         Verified::Again => {}
-        Verified::OtherAddress => return Err(links::dead()),
+        Verified::OtherAddress => return Err(links::expired_link()),
     }
     set(&mut tx, user_id, &email, &hash, &[]).await?;
     tx.commit().await?;
@@ -145,7 +146,7 @@ pub(crate) async fn reset(
     // Earlier wrong guesses don't delay the owner.
     let attempt = Attempt::SignIn { subject: &subject, is_known_browser: true };
     attempts::clear_attempts(app, &client.origin, attempt).await;
-    let user = account::credentials_of(&app.db, user_id).await?.ok_or_else(links::dead)?;
+    let user = account::credentials_of(&app.db, user_id).await?.ok_or_else(links::expired_link)?;
     // The mail about the new password also announces this browser. If a second factor is asked for, the browser stays unknown until then.
     if !store::totp::is_confirmed(&app.db, user_id).await? {
         sign_in::remember_browser(app, client, user_id).await?;

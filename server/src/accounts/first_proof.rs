@@ -11,7 +11,7 @@ use store::account_token::{self, TokenKind};
 /// # Errors
 /// Returns an error if a query fails.
 pub(super) async fn remove_others(tx: &mut Tx, user_id: UserId) -> store::Result<()> {
-    store::account::remove_added_ways(&mut *tx, user_id).await?;
+    store::account::remove_added_sign_in_methods(&mut *tx, user_id).await?;
     account_token::revoke(&mut *tx, user_id, TokenKind::ChangeEmail).await?;
     store::session::end_others(&mut *tx, user_id, &[]).await?;
     Ok(())

@@ -14,16 +14,16 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads and their queue. The threads end once this is dropped.
 pub(super) struct HashingThreads {
-    /// Bounded by the places.
+    /// Bounded by the slots.
     jobs: UnboundedSender<Job>,
     /// Permits for the running and the waiting.
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
-/// A place among the running and the waiting. Free again once its work is done, or when it is dropped.
+/// A slot among the running and the waiting. Free again once its work is done, or when it is dropped.
 #[derive(Debug)]
-#[must_use = "dropping it gives the place up"]
-pub(crate) struct Place {
+#[must_use = "dropping it gives the slot up"]
+pub(crate) struct QueueSlot {
     _permit: OwnedSemaphorePermit,
 }
 
@@ -42,28 +42,28 @@ impl HashingThreads {
             let queue = Arc::clone(&queue);
             std::thread::Builder::new().name(format!("password-{n}")).spawn(move || run_jobs(&queue))?;
         }
-        Ok(Self { jobs, places: Arc::new(Semaphore::new(threads + QUEUE)) })
+        Ok(Self { jobs, slots: Arc::new(Semaphore::new(threads + QUEUE)) })
     }
 
-    /// Returns whether a place is free.
+    /// Returns whether a slot is free.
     pub(super) fn has_room(&self) -> bool {
-        self.places.available_permits() > 0
+        self.slots.available_permits() > 0
     }
 
-    /// Takes a place. Returns `None` if none is free.
-    pub(super) fn reserve(&self) -> Option<Place> {
-        Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| Place { _permit: permit })
+    /// Takes a slot. Returns `None` if none is free.
+    pub(super) fn reserve(&self) -> Option<QueueSlot> {
+        Arc::clone(&self.slots).try_acquire_owned().ok().map(|permit| QueueSlot { _permit: permit })
     }
 
     /// Runs work on one of the threads once it is free. Returns `None` if the work panics.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        place: Place,
+        slot: QueueSlot,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let (result, done) = oneshot::channel();
         let job = move || {
-            let _place = place;
+            let _slot = slot;
             // The client of the request has disconnected, so its work is skipped.
             if !result.is_closed() {
                 let _ = result.send(work());
@@ -103,18 +103,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn as_many_jobs_as_there_are_places_are_accepted() {
+    async fn as_many_jobs_as_there_are_slots_are_accepted() {
         let threads = HashingThreads::start().unwrap();
-        let places: Vec<Place> = std::iter::from_fn(|| threads.reserve()).collect();
-        assert!(places.len() > QUEUE && !threads.has_room(), "{}", places.len());
-        let results = places.into_iter().zip(1..).map(|(place, n)| threads.run(place, move || 2 * n));
+        let slots: Vec<QueueSlot> = std::iter::from_fn(|| threads.reserve()).collect();
+        assert!(slots.len() > QUEUE && !threads.has_room(), "{}", slots.len());
+        let results = slots.into_iter().zip(1..).map(|(slot, n)| threads.run(slot, move || 2 * n));
         let results: Vec<Option<usize>> = futures::future::join_all(results).await;
         assert!((1..).zip(&results).all(|(n, result)| *result == Some(2 * n)), "{results:?}");
-        // A place is free a moment after its result is sent.
-        while threads.places.available_permits() < results.len() {
+        // A slot is free a moment after its result is sent.
+        while threads.slots.available_permits() < results.len() {
             tokio::task::yield_now().await;
         }
-        drop(threads.reserve().expect("a free place"));
+        drop(threads.reserve().expect("a free slot"));
         assert!(threads.has_room());
     }
 
@@ -122,11 +122,11 @@ mod tests {
     async fn a_panic_ends_no_thread() {
         let threads = HashingThreads::start().unwrap();
         for _ in 0..8 {
-            let place = threads.reserve().expect("a free place");
-            assert_eq!(threads.run(place, || -> u8 { panic!("on purpose") }).await, None);
+            let slot = threads.reserve().expect("a free slot");
+            assert_eq!(threads.run(slot, || -> u8 { panic!("on purpose") }).await, None);
         }
-        let place = threads.reserve().expect("a free place");
-        assert_eq!(threads.run(place, || 42).await, Some(42));
+        let slot = threads.reserve().expect("a free slot");
+        assert_eq!(threads.run(slot, || 42).await, Some(42));
     }
 
     #[tokio::test]
@@ -135,16 +135,16 @@ mod tests {
         let (entered, mut is_running) = unbounded_channel();
         let (release, released) = unbounded_channel::<()>();
         let released = Arc::new(Mutex::new(released));
-        let all = threads.places.available_permits() - QUEUE;
+        let all = threads.slots.available_permits() - QUEUE;
         let mut held = Vec::new();
         for _ in 0..all {
-            let (place, entered, released) =
-                (threads.reserve().expect("a free place"), entered.clone(), Arc::clone(&released));
+            let (slot, entered, released) =
+                (threads.reserve().expect("a free slot"), entered.clone(), Arc::clone(&released));
             let work = move || {
                 entered.send(()).unwrap();
                 let _ = released.lock().unwrap().blocking_recv();
             };
-            let mut running = Box::pin(threads.run(place, work));
+            let mut running = Box::pin(threads.run(slot, work));
             // The first poll sends the job.
             assert!(futures::poll!(&mut running).is_pending());
             held.push(running);
@@ -154,7 +154,7 @@ mod tests {
         }
         let (ran, mut has_run) = unbounded_channel();
         let work = move || ran.send(()).unwrap();
-        let mut abandoned = Box::pin(threads.run(threads.reserve().expect("a free place"), work));
+        let mut abandoned = Box::pin(threads.run(threads.reserve().expect("a free slot"), work));
         assert!(futures::poll!(&mut abandoned).is_pending());
         drop((abandoned, release));
         for running in held {
@@ -173,8 +173,8 @@ mod tests {
             fields.split_whitespace().nth(16).unwrap().parse().unwrap()
         }
         let threads = HashingThreads::start().unwrap();
-        let place = threads.reserve().expect("a free place");
-        let lowered = threads.run(place, nice).await.expect("the work doesn't panic");
+        let slot = threads.reserve().expect("a free slot");
+        let lowered = threads.run(slot, nice).await.expect("the work doesn't panic");
         assert_eq!(lowered, (nice() + 15).min(19));
     }
 }

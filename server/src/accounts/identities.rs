@@ -121,7 +121,7 @@ pub(crate) async fn confirm(
     if owner(app, identity).await? != Some(viewer.user_id) {
         return Err(Rejection::invalid("", format!("This {label} account isn't connected to your account.")));
     }
-    if is_fresh || !account::ways(&app.db, viewer.user_id).await?.has_proof() {
+    if is_fresh || !account::sign_in_methods(&app.db, viewer.user_id).await?.has_proof() {
         return Ok(());
     }
     let message = format!("{label} doesn't confirm that you have just signed in there. Continue in another way.");

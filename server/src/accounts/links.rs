@@ -45,10 +45,10 @@ pub(crate) async fn create(
 
 /// Returns the hash of a link's token, or rejects a text that can't be one.
 pub(crate) fn hash(token: &str) -> Result<[u8; 32], Rejection> {
-    tokens::token_hash(token).ok_or_else(dead)
+    tokens::token_hash(token).ok_or_else(expired_link)
 }
 
 /// The rejection of a link that doesn't work.
-pub(crate) fn dead() -> Rejection {
+pub(crate) fn expired_link() -> Rejection {
     Rejection::invalid("", "This link has expired or was used before. Request a new one.")
 }

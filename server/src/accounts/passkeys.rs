@@ -117,7 +117,7 @@ pub(crate) async fn finish_registration(
     let mail = Mail::FactorAdded { factor: factor(&name), at: now };
     mail::queue_to(&mut tx, user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;
-    token.give_to(session).await?;
+    token.store_in(session).await?;
     activity::record(app, Some(user_id), SecurityEvent::FactorAdded, client).await;
     Ok(())
 }

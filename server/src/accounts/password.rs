@@ -3,7 +3,7 @@
 //!
 //! Passwords are brought to Unicode's composed form (NFC) first, as RFC 8265 requires: systems differ in how they enter "ü".
 
-use super::hashing::{HashingThreads, Place};
+use super::hashing::{HashingThreads, QueueSlot};
 use crate::failure::{Failure, internal};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -82,11 +82,11 @@ impl Passwords {
         has_room
     }
 
-    /// Takes a place in the queue before anything else is done for a request, so that a refused one costs no query.
+    /// Takes a slot in the queue before anything else is done for a request, so that a refused one costs no query.
     ///
     /// # Errors
     /// Returns an error if too many passwords are waiting.
-    pub(crate) fn reserve(&self) -> Result<Place, HashError> {
+    pub(crate) fn reserve(&self) -> Result<QueueSlot, HashError> {
         self.threads.reserve().ok_or_else(|| {
             count_refusal();
             HashError::Overloaded
@@ -98,8 +98,8 @@ impl Passwords {
     /// # Errors
     /// Returns an error if too many passwords are waiting.
     pub(crate) async fn hash(&self, password: SecretString) -> Result<String, HashError> {
-        let (argon, place) = (self.argon.clone(), self.reserve()?);
-        let hash = self.threads.run(place, move || {
+        let (argon, slot) = (self.argon.clone(), self.reserve()?);
+        let hash = self.threads.run(slot, move || {
             let hash = argon.hash_password(composed(password.expose_secret()).expose_secret().as_bytes());
             hash.map(|hash| hash.to_string()).map_err(|error| HashError::Argon2(error.to_string()))
         });
@@ -114,20 +114,20 @@ impl Passwords {
         self.check_in(self.reserve()?, password, hash).await
     }
 
-    /// Checks a password as [`Self::check`] does, in a place that was reserved before.
+    /// Checks a password as [`Self::check`] does, in a slot that was reserved before.
     ///
     /// # Errors
     /// Returns an error if the check panics.
     pub(crate) async fn check_in(
         &self,
-        place: Place,
+        slot: QueueSlot,
         password: SecretString,
         hash: Option<String>,
     ) -> Result<Checked, HashError> {
         let argon = self.argon.clone();
         let is_known = hash.is_some();
         let hash = hash.unwrap_or_else(|| DUMMY_HASH.to_owned());
-        let checked = self.threads.run(place, move || check(&argon, &password, &hash)).await;
+        let checked = self.threads.run(slot, move || check(&argon, &password, &hash)).await;
         let checked = checked.ok_or(HashError::Panicked)?;
         Ok(if is_known { checked } else { Checked::Wrong })
     }
@@ -206,12 +206,12 @@ mod tests {
     #[tokio::test]
     async fn more_passwords_than_the_queue_holds_are_refused_at_once() {
         let passwords = Passwords::new().unwrap();
-        let places: Vec<Place> = std::iter::from_fn(|| passwords.reserve().ok()).collect();
-        assert!(!places.is_empty() && !passwords.has_room());
+        let slots: Vec<QueueSlot> = std::iter::from_fn(|| passwords.reserve().ok()).collect();
+        assert!(!slots.is_empty() && !passwords.has_room());
         let refused = passwords.hash("correct horse".into()).await.unwrap_err();
         assert!(matches!(refused, HashError::Overloaded));
         assert_eq!(Failure::from(refused).0.status(), 503);
-        drop(places);
+        drop(slots);
         assert!(passwords.has_room() && passwords.hash("correct horse".into()).await.is_ok());
     }
 }

@@ -17,7 +17,7 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error, Result as StoreResult, SessionStore};
 use tower_sessions::{Expiry, Session, SessionManagerLayer};
 
-/// Session key of the token whose row exists already. Only on the way from [`NewToken::give_to`] to the store, and never stored.
+/// Session key of the token whose row exists already. Only on the way from [`NewToken::store_in`] to the store, and never stored.
 const TOKEN: &str = "token";
 /// How long a session waits for a second factor.
 const WAIT: time::Duration = time::Duration::minutes(10);
@@ -152,7 +152,7 @@ impl NewToken {
     ///
     /// # Errors
     /// Returns a failure if a query fails.
-    pub(crate) async fn give_to(self, session: &Session) -> Result<(), Failure> {
+    pub(crate) async fn store_in(self, session: &Session) -> Result<(), Failure> {
         session.cycle_id().await?;
         session.insert(TOKEN, self.0.to_string()).await?;
         session.save().await?;
@@ -175,7 +175,7 @@ pub(crate) async fn begin(
     let mut tx = store::begin(&app.db).await?;
     token.begin(&mut tx, user_id, client, factors).await?;
     tx.commit().await?;
-    token.give_to(session).await
+    token.store_in(session).await
 }
 
 /// Continues a user's session under a new token, because they have proved again who they are.
@@ -192,7 +192,7 @@ pub(crate) async fn reauthenticate(
     let mut tx = store::begin(&app.db).await?;
     token.rotate(&mut tx, session, user_id, factors).await?;
     tx.commit().await?;
-    token.give_to(session).await
+    token.store_in(session).await
 }
 
 /// Locks a user's account and session until the transaction ends. Called first by what changes how a user signs in.

@@ -31,21 +31,21 @@ pub(crate) async fn check(
     password: SecretString,
 ) -> Result<Credentials, Rejection> {
     let subject = app.subject(email)?;
-    let mut place = app.passwords.reserve()?;
+    let mut slot = app.passwords.reserve()?;
     let mut found = account::credentials(&app.db, email).await?;
     let user_id = found.as_ref().map(|found| found.user_id);
     let is_known_browser = is_known(app, client, user_id).await?;
     let delay = attempts::count_guess(app, &client.origin, (&subject, is_known_browser)).await?;
     if !delay.is_zero() {
         // Guesses that wait don't fill the queue.
-        drop(place);
+        drop(slot);
         tokio::time::sleep(delay).await;
-        place = app.passwords.reserve()?;
+        slot = app.passwords.reserve()?;
         // The password may have been changed meanwhile.
         found = account::credentials(&app.db, email).await?;
     }
     let hash = found.as_ref().and_then(|found| found.password_hash.clone());
-    match (app.passwords.check_in(place, password.clone(), hash).await?, found) {
+    match (app.passwords.check_in(slot, password.clone(), hash).await?, found) {
         (Checked::Right { is_outdated }, Some(mut found)) => {
             let attempt = Attempt::SignIn { subject: &subject, is_known_browser };
             attempts::clear_attempts(app, &client.origin, attempt).await;
@@ -110,7 +110,7 @@ pub(crate) async fn complete(
     if factors == Factors::One && store::totp::is_confirmed(&mut tx, user.user_id).await? {
         token.begin_pending(&mut tx, user.user_id).await?;
         tx.commit().await?;
-        token.give_to(session).await?;
+        token.store_in(session).await?;
         return Ok(Completed::SecondFactor);
     }
     token.begin(&mut tx, user.user_id, client, factors).await?;
@@ -159,7 +159,7 @@ async fn finish(
     user: &Credentials,
 ) -> Result<(), Failure> {
     identities::connect_kept(app, session, client, (user.user_id, user.email.as_str())).await?;
-    token.give_to(session).await?;
+    token.store_in(session).await?;
     if remember_browser(app, client, user.user_id).await? {
         let now = AppState::now();
         let mail = Mail::NewBrowser { user_agent: client.user_agent.clone(), at: now };

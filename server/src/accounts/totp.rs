@@ -81,7 +81,7 @@ pub(crate) async fn confirm(
     let mail = Mail::FactorAdded { factor: FACTOR.to_owned(), at: now };
     mail::queue_to(&mut tx, user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;
-    token.give_to(session).await?;
+    token.store_in(session).await?;
     attempts::clear_attempts(app, &client.origin, attempt()).await;
     activity::record(app, Some(user_id), SecurityEvent::FactorAdded, client).await;
     Ok(codes)

@@ -65,7 +65,7 @@ pub(crate) async fn by_link(
     }
     match account_token::take(&mut tx, TokenKind::ChangeEmail, &hash, now).await? {
         Some(taken) => change_email::finish(app, tx, client, &taken, is_own(&taken)).await,
-        None => Err(links::dead()),
+        None => Err(links::expired_link()),
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) async fn by_code(
             tx.commit().await?;
             Err(Rejection::invalid("code", wrong_code(left)))
         }
-        CodeOutcome::Dead => {
+        CodeOutcome::Expired => {
             let message = "This code has expired, or a newer one was sent. Enter the newest code, or request another.";
             Err(Rejection::invalid("code", message))
         }
@@ -119,7 +119,7 @@ async fn mark(app: &AppState, mut tx: Tx, taken: &TakenToken, is_own: bool) -> R
     match verified {
         Verified::First if !is_own => first_proof::remove_others(&mut tx, taken.user_id).await?,
         Verified::First | Verified::Again => {}
-        Verified::OtherAddress => return Err(links::dead()),
+        Verified::OtherAddress => return Err(links::expired_link()),
     }
     Ok(tx.commit().await?)
 }

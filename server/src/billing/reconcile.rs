@@ -67,7 +67,7 @@ pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Resu
         };
         drift.extend(found.into_iter().map(|(id, what)| Drift { id, what, repair: repair.clone() }));
     }
-    for user_id in subscription::mistaken(db, AppState::now()).await? {
+    for user_id in subscription::list_wrong_plans(db, AppState::now()).await? {
         let mut tx = store::begin(db).await?;
         if let Some(entitled) = subscription::entitle(&mut tx, user_id, AppState::now()).await? {
             tx.commit().await?;
@@ -146,15 +146,15 @@ pub(crate) async fn close(
 }
 
 /// Removes customers that this Stripe account never had. Returns their number.
-pub(crate) async fn forget(db: &store::Db, billing: &Billing) -> anyhow::Result<usize> {
-    let mut forgotten = 0;
+pub(crate) async fn remove_unknown_customers(db: &store::Db, billing: &Billing) -> anyhow::Result<usize> {
+    let mut removed = 0;
     for customer in account::customers(db).await? {
         let mut tx = store::begin(db).await?;
-        let synced = sync::sync_customer(&mut tx, billing, &customer, UnknownCustomer::Forget, AppState::now()).await?;
+        let synced = sync::sync_customer(&mut tx, billing, &customer, UnknownCustomer::Remove, AppState::now()).await?;
         tx.commit().await?;
-        forgotten += usize::from(synced.is_gone);
+        removed += usize::from(synced.is_gone);
     }
-    Ok(forgotten)
+    Ok(removed)
 }
 
 async fn save(db: &store::Db, began_at: OffsetDateTime, report: &Report) -> anyhow::Result<()> {
@@ -173,7 +173,7 @@ pub(crate) async fn end_graces(app: &AppState) -> anyhow::Result<()> {
         let mut tx = store::begin(&app.db).await?;
         let user_id = overdue.user_id;
         if let Some(user_id) = user_id {
-            account::hold(&mut tx, user_id).await?;
+            account::lock(&mut tx, user_id).await?;
         }
         if !subscription::end_grace(&mut tx, &overdue.id, AppState::now()).await? {
             continue;

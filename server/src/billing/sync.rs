@@ -30,7 +30,7 @@ pub(crate) enum UnknownCustomer {
     /// Fail if the customer has a live subscription here: the key belongs to another account, and no user loses a plan because of that.
     Refuse,
     /// Remove the customer: the owner has confirmed that it belonged to another account.
-    Forget,
+    Remove,
 }
 
 /// A customer as fetched from Stripe.
@@ -62,7 +62,7 @@ pub(crate) async fn sync_customer(
         Found::Unknown => {
             let is_known = before.iter().any(|known| known.status.is_live());
             anyhow::ensure!(
-                !is_known || unknown_customer == UnknownCustomer::Forget,
+                !is_known || unknown_customer == UnknownCustomer::Remove,
                 "a paying customer is unknown at Stripe: STRIPE_SECRET_KEY is of another account or mode"
             );
             None
@@ -114,7 +114,7 @@ async fn end_customer(
         None => before.iter().find_map(|known| known.user_id),
     };
     if let Some(user_id) = user_id {
-        account::hold(tx, user_id).await?;
+        account::lock(tx, user_id).await?;
     }
     for known in before.iter().filter(|known| known.ended_at.is_none()) {
         let over = Subscription {
@@ -143,7 +143,7 @@ async fn owner(
         None => created_for,
     };
     let Some(user_id) = owner else { return Ok(None) };
-    if !account::hold(tx, user_id).await? {
+    if !account::lock(tx, user_id).await? {
         return Ok(None);
     }
     if account::link_customer(&mut *tx, user_id, customer_id).await?.as_deref() != Some(customer_id) {

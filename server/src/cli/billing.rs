@@ -27,7 +27,7 @@ pub(super) async fn run(command: Billing, config: &Config, db: &store::Db, out: 
             writeln!(out, "{} subscriptions compared, {} differed.", report.checked, report.drift.len())?;
         }
         Billing::Forget => {
-            let removed = reconcile::forget(db, &stripe).await?;
+            let removed = reconcile::remove_unknown_customers(db, &stripe).await?;
             writeln!(out, "Customers of another Stripe account removed: {removed}.")?;
         }
     }

@@ -139,7 +139,7 @@ impl Files {
                     break;
                 }
             }
-            deleted_object::forget(db, &deleted).await?;
+            deleted_object::delete(db, &deleted).await?;
             deleted_object::postpone(db, &failed).await?;
             anyhow::ensure!(in_a_row < MAX_FAILED, "the object store deletes nothing");
         }

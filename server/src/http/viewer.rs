@@ -96,8 +96,8 @@ async fn lacks_second_factor(app: &AppState, user: &Viewer) -> store::Result<boo
     if user.is_two_factor {
         return Ok(false);
     }
-    let ways = store::account::ways(&app.db, user.user_id).await?;
-    Ok(ways.has_totp || (user.is_admin && app.config.require_mfa_for_admins && ways.passkeys > 0))
+    let methods = store::account::sign_in_methods(&app.db, user.user_id).await?;
+    Ok(methods.has_totp || (user.is_admin && app.config.require_mfa_for_admins && methods.passkeys > 0))
 }
 
 /// Returns the page on which a user proves a second factor and then returns to `path`.
@@ -144,8 +144,8 @@ async fn missing_factor(app: &AppState, admin: &Viewer, path: Option<&str>) -> s
     if !app.config.require_mfa_for_admins || admin.is_two_factor {
         return Ok(None);
     }
-    let ways = store::account::ways(&app.db, admin.user_id).await?;
-    if !ways.has_totp && ways.passkeys == 0 {
+    let methods = store::account::sign_in_methods(&app.db, admin.user_id).await?;
+    if !methods.has_totp && methods.passkeys == 0 {
         return Ok(Some("/settings/security?required=mfa".to_owned()));
     }
     Ok(Some(second_confirmation(path)))

@@ -78,7 +78,7 @@ impl Endpoints {
     }
 
     /// Returns whether the issuer's metadata lists `auth_time`, the time at which a user has signed in to it.
-    pub(super) fn says_when(&self) -> bool {
+    pub(super) fn reports_sign_in_time(&self) -> bool {
         self.claims_supported.iter().any(|claim| claim == "auth_time")
     }
 }
@@ -147,9 +147,12 @@ mod tests {
 
     #[test]
     fn an_issuer_promises_to_say_when_a_user_has_signed_in() {
-        assert!(endpoints(&[("claims_supported", json!(["sub", "auth_time"]))]).says_when());
+        assert!(endpoints(&[("claims_supported", json!(["sub", "auth_time"]))]).reports_sign_in_time());
         // Google's document has claims, but not this one.
-        assert!(!endpoints(&[("claims_supported", json!(["sub", "email"]))]).says_when());
-        assert!(!endpoints(&[]).says_when() && !Endpoints::of_github("https://github.com").says_when());
+        assert!(!endpoints(&[("claims_supported", json!(["sub", "email"]))]).reports_sign_in_time());
+        assert!(
+            !endpoints(&[]).reports_sign_in_time()
+                && !Endpoints::of_github("https://github.com").reports_sign_in_time()
+        );
     }
 }

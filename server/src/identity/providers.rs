@@ -67,8 +67,8 @@ impl Provider {
     }
 
     /// Returns whether the provider reports when a user has signed in to it, so that it can confirm who they are.
-    pub(crate) fn says_when(&self) -> bool {
-        self.endpoints.latest().is_some_and(|endpoints| endpoints.says_when())
+    pub(crate) fn reports_sign_in_time(&self) -> bool {
+        self.endpoints.latest().is_some_and(|endpoints| endpoints.reports_sign_in_time())
     }
 
     /// Returns the origins of the pages that a browser is sent to, as far as they are known.

@@ -75,7 +75,7 @@ struct Placed {
 
 /// Where the children of a node belong.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct ChildPosition {
     message: Option<usize>,
     /// Whether nothing else follows that message.
     is_only: bool,
@@ -110,7 +110,7 @@ pub(super) fn finish(draft: Draft, now: OffsetDateTime) -> Option<ImportedConver
 
 /// Places the nodes that are shown, each after its parent, and returns where the children of every node belong. Nodes that no path from a
 /// first node leads to are left out.
-fn place(nodes: &[Node]) -> Option<(Vec<Placed>, Vec<Place>)> {
+fn place(nodes: &[Node]) -> Option<(Vec<Placed>, Vec<ChildPosition>)> {
     let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
         by_id.entry(&node.id).or_insert(index);
@@ -123,7 +123,7 @@ fn place(nodes: &[Node]) -> Option<(Vec<Placed>, Vec<Place>)> {
             None => waiting.push(index),
         }
     }
-    let (mut placed, mut places) = (Vec::new(), vec![Place::default(); nodes.len()]);
+    let (mut placed, mut places) = (Vec::new(), vec![ChildPosition::default(); nodes.len()]);
     let mut bytes = 0_usize;
     while let Some(index) = waiting.pop() {
         let (node, followers) = (nodes.get(index)?, children.get(index)?);
@@ -134,7 +134,7 @@ fn place(nodes: &[Node]) -> Option<(Vec<Placed>, Vec<Place>)> {
             bytes = bytes.checked_add(content.text.len() + content.reasoning.len())?;
             let before = before.copied().unwrap_or_default();
             let message = add(&mut placed, content.clone(), before, &mut bytes);
-            at = Place { message: Some(message), is_only: followers.len() == 1 };
+            at = ChildPosition { message: Some(message), is_only: followers.len() == 1 };
         }
         if bytes > MAX_TEXT {
             return None;
@@ -146,7 +146,7 @@ fn place(nodes: &[Node]) -> Option<(Vec<Placed>, Vec<Place>)> {
 }
 
 /// Adds a message after `before`, or to it if both are parts of one response. Returns its index.
-fn add(placed: &mut Vec<Placed>, content: Content, before: Place, bytes: &mut usize) -> usize {
+fn add(placed: &mut Vec<Placed>, content: Content, before: ChildPosition, bytes: &mut usize) -> usize {
     let new = placed.len();
     let parent = before.message.and_then(|index| Some((index, placed.get_mut(index)?)));
     let (content, parent) = match parent {

@@ -94,7 +94,7 @@ async fn hourly(app: AppState) {
         internal(&format!("old months of the ledger not dropped; will retry in an hour: {error:#}"));
     }
     if let Err(error) =
-        store::model::learn(&app.jobs_db, AppState::now() - time::Duration::days(30), LEARNED_FROM).await
+        store::model::update_estimates(&app.jobs_db, AppState::now() - time::Duration::days(30), LEARNED_FROM).await
     {
         internal(&error);
     }

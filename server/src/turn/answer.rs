@@ -36,7 +36,7 @@ pub(super) enum Ending {
 
 impl Answer {
     /// Processes one chunk. Text and reasoning are appended to `events`; chunks that arrived together are combined into one event.
-    pub fn absorb(&mut self, chunk: Result<Chunk, ProviderError>, events: &mut Vec<TurnEvent>) {
+    pub fn apply_chunk(&mut self, chunk: Result<Chunk, ProviderError>, events: &mut Vec<TurnEvent>) {
         let chunk = match chunk {
             Ok(chunk) => chunk,
             Err(error) => {
@@ -138,7 +138,7 @@ mod tests {
             (Err(ProviderError::StreamFailed("cut".into())), Outcome::Failed, MessageStatus::Failed, true),
         ] {
             let mut answer = Answer::default();
-            answer.absorb(chunk, &mut Vec::new());
+            answer.apply_chunk(chunk, &mut Vec::new());
             assert_eq!((answer.outcome(), answer.message_status()), (outcome, status));
             assert_eq!(answer.problem().is_some(), has_problem, "{status:?}");
             assert_eq!(answer.provider_failed(), !answer.is_complete());
@@ -149,9 +149,9 @@ mod tests {
     fn chunks_are_joined_and_counted_without_nul_characters() {
         let (mut answer, mut events) = (Answer::default(), Vec::new());
         for text in ["", "\0", "a\0", "b", ""] {
-            answer.absorb(Ok(Chunk::Text(text.into())), &mut events);
+            answer.apply_chunk(Ok(Chunk::Text(text.into())), &mut events);
         }
-        answer.absorb(Ok(Chunk::Reasoning("c".into())), &mut events);
+        answer.apply_chunk(Ok(Chunk::Reasoning("c".into())), &mut events);
         assert_eq!(events, [TurnEvent::Delta { text: "ab".into() }, TurnEvent::Reasoning { text: "c".into() }]);
         assert_eq!((answer.receipt.text_chunks, answer.receipt.reasoning_chunks), (3, 1));
     }

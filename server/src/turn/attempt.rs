@@ -58,7 +58,7 @@ impl Interruption {
     pub fn of(cause: Cause, model: &Model, may_be_billed: bool, opening: Option<Opening>) -> Self {
         let is_read_on =
             |opening: &Opening| cause != Cause::Lost && model.thinking != Thinking::None && opening.is_outstanding();
-        let opening = opening.filter(is_read_on).inspect(Opening::abandon);
+        let opening = opening.filter(is_read_on).inspect(Opening::prevent_retries);
         Self { cause, may_be_billed, opening }
     }
 }
@@ -90,7 +90,7 @@ impl Opening {
     }
 
     /// Prevents any retry.
-    fn abandon(&self) {
+    fn prevent_retries(&self) {
         self.flags.is_abandoned.store(true, Ordering::Relaxed);
     }
 }
@@ -116,7 +116,7 @@ pub(super) fn prepare(
         system: &pending.prompt.system,
         messages: &pending.prompt.messages,
         api: pending.api.as_deref(),
-        program: pending.api.as_ref().map(|_| pending.turn.viewer.user_id),
+        api_user: pending.api.as_ref().map(|_| pending.turn.viewer.user_id),
         max_output,
         effort: pending.effort.as_deref(),
         estimated,
@@ -131,7 +131,7 @@ pub(super) async fn attempt(app: &AppState, pending: &PendingTurn, log: &Writer)
     tokio::select! {
         opened = &mut opening => {
             crate::fault::point("sent");
-            Ok(keep_learned(app, &turn.model.name, opened.map_err(Failed::Provider)?).await)
+            Ok(store_learned_limit(app, &turn.model.name, opened.map_err(Failed::Provider)?).await)
         }
         cause = interrupted(app, pending, log) => {
             let may_be_billed = opening.is_outstanding();
@@ -141,7 +141,7 @@ pub(super) async fn attempt(app: &AppState, pending: &PendingTurn, log: &Writer)
 }
 
 /// Stores what a call has taught about its model, and returns its response.
-pub(super) async fn keep_learned(app: &AppState, model: &ModelName, opened: Opened) -> Chunks {
+pub(super) async fn store_learned_limit(app: &AppState, model: &ModelName, opened: Opened) -> Chunks {
     if let Some(limit) = opened.learned
         && let Err(error) = store::model::set_output_limit(&app.db, model, limit).await
     {

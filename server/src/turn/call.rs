@@ -70,7 +70,7 @@ pub(crate) async fn begin(app: &AppState, call: CallRequest) -> Result<Begun, Fa
     })
 }
 
-/// Runs a call from its preparation to its end, and stops it when its program is gone.
+/// Runs a call from its preparation to its end, and stops it when its client disconnects.
 async fn run(app: AppState, call: CallRequest, head: oneshot::Sender<Head>, pieces: UnboundedSender<Piece>) {
     let (relay, turn_id) = (Relay::memory(), call.turn_id);
     let log = relay.open(turn_id);
@@ -152,7 +152,7 @@ async fn start(
     pieces: UnboundedSender<Piece>,
 ) -> Result<(RunningTurn, Accepted), Failure> {
     let now = AppState::now();
-    // Not before the claim: a program that waits for a running answer, or gets it again, is no loop.
+    // Not before the claim: an API client that waits for a running answer, or gets it again, is no loop.
     app.loops.check(call.key.id, &call.hash, now).await.map_err(LoopTrip::problem)?;
     let context = store::turn::load_turn_context(&app.db, call.turn_id, Some(call.request.model()), now).await?;
     check_switches(app, &call.viewer, &context)?;
@@ -251,7 +251,7 @@ async fn finish(app: &AppState, call: &CallRequest, mut running: RunningTurn) {
     let RunningTurn { turn, chunks, reply, .. } = running;
     let Some(reply) = reply else { return };
     if drain::is_due(&turn.model, &answer) {
-        // The program doesn't wait while the rest of the call is read.
+        // The API client doesn't wait while the rest of the call is read.
         let (so_far, _) = close(Grant::of(&turn), &answer, Uncounted::Streamed);
         end_reply(app, call, reply, &answer, &so_far).await;
         drain::read(app, &turn, chunks, &mut answer.receipt).await;
@@ -276,7 +276,7 @@ async fn finish(app: &AppState, call: &CallRequest, mut running: RunningTurn) {
     }
 }
 
-/// Records and settles a call, and then ends its reply with `end`. If Postgres is unavailable, the program doesn't wait for it: the reply ends,
+/// Records and settles a call, and then ends its reply with `end`. If Postgres is unavailable, the API client doesn't wait for it: the reply ends,
 /// and recording is retried.
 async fn record_and_end(
     app: &AppState,
@@ -297,7 +297,7 @@ async fn record_and_end(
     }
 }
 
-/// Records and settles a call for which no program waits. Until it is recorded, its hold and its lease are renewed. If that fails for too long, or
+/// Records and settles a call for which no API client waits. Until it is recorded, its hold and its lease are renewed. If that fails for too long, or
 /// this server stops, the reaper ends the call and charges what was reserved: what it has used is only known here.
 async fn record_and_settle(app: &AppState, turn: ActiveTurn, answer: &Answer, usage: (Usage, UsageSource)) {
     let recorded = tokio::select! {

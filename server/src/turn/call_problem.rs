@@ -1,4 +1,4 @@
-//! Problems as programs receive them: the statuses and codes of each API format, and messages without what only the chat has.
+//! Problems as API clients receive them: the statuses and codes of each API format, and messages without what only the chat has.
 
 use domain::{Problem, ProblemKind};
 use providers::api::{ApiFormat, error_body};

@@ -1,7 +1,7 @@
 //! A circuit breaker per provider. A provider that fails repeatedly, leaves several calls unanswered at once, or rejects our account gets
 //! no calls for a while and is then probed with a single call.
 //!
-//! A user's programs choose what is sent, which may make a provider fail or wait. Their failures in a row, and their silent calls at once,
+//! A user's API clients choose what is sent, which may make a provider fail or wait. Their failures in a row, and their silent calls at once,
 //! therefore count as one, so that a single user can't close a provider for everyone.
 
 use domain::UserId;
@@ -19,9 +19,9 @@ const OPEN: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    /// The user whose program made the last call that failed; `None` for the chat.
-    last_program: Option<UserId>,
-    /// The calls that are waiting too long for their response head, by the user whose program made them.
+    /// The user whose API client made the last call that failed; `None` for the chat.
+    last_api_user: Option<UserId>,
+    /// The calls that are waiting too long for their response head, by the user whose API client made them.
     silent: Vec<Option<UserId>>,
     open_until: Option<Instant>,
     /// Whether a probe is in progress.
@@ -29,18 +29,18 @@ struct State {
 }
 
 impl State {
-    /// Counts a failure, unless the last one was of a program of the same user.
-    fn count_failure(&mut self, program: Option<UserId>) {
-        if program.is_none() || self.last_program != program {
+    /// Counts a failure, unless the last one was of an API client of the same user.
+    fn count_failure(&mut self, api_user: Option<UserId>) {
+        if api_user.is_none() || self.last_api_user != api_user {
             self.failures += 1;
         }
-        self.last_program = program;
+        self.last_api_user = api_user;
     }
 
-    /// Returns the number of silent calls. Those of one user's programs are one.
+    /// Returns the number of silent calls. Those of one user's API clients are one.
     fn silent_calls(&self) -> usize {
         let calls = self.silent.iter().enumerate();
-        calls.filter(|(at, program)| program.is_none() || !self.silent[..*at].contains(program)).count()
+        calls.filter(|(at, api_user)| api_user.is_none() || !self.silent[..*at].contains(api_user)).count()
     }
 }
 
@@ -57,8 +57,8 @@ pub(crate) struct Circuit {
 pub(crate) struct CallPermit<'a> {
     circuit: &'a Circuit,
     is_probe: bool,
-    /// The user whose program makes the call; `None` for the chat.
-    program: Option<UserId>,
+    /// The user whose API client makes the call; `None` for the chat.
+    api_user: Option<UserId>,
 }
 
 impl Circuit {
@@ -75,12 +75,12 @@ impl Circuit {
     pub(crate) fn try_acquire(&self, now: Instant) -> Result<CallPermit<'_>, Duration> {
         let mut state = self.state();
         match state.open_until {
-            None => Ok(CallPermit { circuit: self, is_probe: false, program: None }),
+            None => Ok(CallPermit { circuit: self, is_probe: false, api_user: None }),
             Some(until) if now < until => Err(until - now),
             Some(_) if state.is_probing => Err(Duration::from_secs(1)),
             Some(_) => {
                 state.is_probing = true;
-                Ok(CallPermit { circuit: self, is_probe: true, program: None })
+                Ok(CallPermit { circuit: self, is_probe: true, api_user: None })
             }
         }
     }
@@ -97,10 +97,10 @@ impl Circuit {
         self.state().open_until.map(|until| until.saturating_duration_since(now))
     }
 
-    /// Records that a call failed or its stream broke off. `program` is the user whose program made the call.
-    pub(crate) fn record_failure(&self, program: Option<UserId>, now: Instant) {
+    /// Records that a call failed or its stream broke off. `api_user` is the user whose API client made the call.
+    pub(crate) fn record_failure(&self, api_user: Option<UserId>, now: Instant) {
         let mut state = self.state();
-        state.count_failure(program);
+        state.count_failure(api_user);
         if state.failures >= FAILURES {
             self.open(&mut state, now);
         }
@@ -127,26 +127,26 @@ pub(crate) struct Silent<'a>(&'a Circuit, Option<UserId>);
 impl Drop for Silent<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        if let Some(at) = state.silent.iter().position(|program| *program == self.1) {
+        if let Some(at) = state.silent.iter().position(|api_user| *api_user == self.1) {
             state.silent.swap_remove(at);
         }
     }
 }
 
 impl CallPermit<'_> {
-    /// Names the user whose program makes the call.
-    pub(crate) fn of_program(mut self, program: Option<UserId>) -> Self {
-        self.program = program;
+    /// Names the user whose API client makes the call.
+    pub(crate) fn for_api_user(mut self, api_user: Option<UserId>) -> Self {
+        self.api_user = api_user;
         self
     }
 
-    /// Returns whether a program makes the call.
-    pub(crate) fn is_of_program(&self) -> bool {
-        self.program.is_some()
+    /// Returns whether an API client makes the call.
+    pub(crate) fn is_api_call(&self) -> bool {
+        self.api_user.is_some()
     }
 
     /// Records that the provider responded, even if it refused this call.
-    pub(crate) fn worked(self) {
+    pub(crate) fn record_success(self) {
         let mut state = self.circuit.state();
         // Circuits opened by silent calls close again when one of them is answered.
         if state.open_until.is_none() || self.is_probe || state.failures < FAILURES {
@@ -157,16 +157,16 @@ impl CallPermit<'_> {
     /// Records that the call has waited too long. `SILENT` such calls at once, or a silent probe, open the circuit.
     pub(crate) fn silent(&self, now: Instant) -> Silent<'_> {
         let mut state = self.circuit.state();
-        state.silent.push(self.program);
+        state.silent.push(self.api_user);
         if state.silent_calls() >= SILENT || self.is_probe {
             self.circuit.open(&mut state, now);
         }
-        Silent(self.circuit, self.program)
+        Silent(self.circuit, self.api_user)
     }
 
     /// Records that the provider failed.
     pub(crate) fn failed(self, now: Instant) {
-        self.circuit.record_failure(self.program, now);
+        self.circuit.record_failure(self.api_user, now);
     }
 
     /// Records that the provider rejects all calls until the owner acts.
@@ -194,7 +194,7 @@ mod tests {
         for _ in 0..FAILURES - 1 {
             circuit.try_acquire(now).unwrap().failed(now);
         }
-        circuit.try_acquire(now).unwrap().worked();
+        circuit.try_acquire(now).unwrap().record_success();
         for _ in 0..FAILURES {
             circuit.try_acquire(now).unwrap().failed(now);
         }
@@ -208,16 +208,16 @@ mod tests {
         assert!(circuit.try_acquire(later).is_err() && !notified(), "it was already open");
         // A canceled probe allows the next one.
         drop(circuit.try_acquire(later + OPEN).unwrap());
-        circuit.try_acquire(later + OPEN).unwrap().worked();
+        circuit.try_acquire(later + OPEN).unwrap().record_success();
         assert!(circuit.try_acquire(later + OPEN).is_ok() && circuit.open_for(later + OPEN).is_none());
     }
 
-    /// One user's programs can't open the circuit, whatever they send; those of several users can.
+    /// One user's API clients can't open the circuit, whatever they send; those of several users can.
     #[test]
-    fn failures_of_one_users_programs_count_once() {
+    fn failures_of_one_users_api_clients_count_once() {
         let (circuit, now) = (Circuit::new(Arc::default()), Instant::now());
         let [ann, bob] = [1, 2].map(|n| Some(UserId::from(uuid::Uuid::from_u128(n))));
-        let call = |program| circuit.try_acquire(now).map(|permit| permit.of_program(program));
+        let call = |api_user| circuit.try_acquire(now).map(|permit| permit.for_api_user(api_user));
         for _ in 0..3 * FAILURES {
             call(ann).unwrap().failed(now);
             circuit.record_failure(ann, now);
@@ -227,13 +227,13 @@ mod tests {
         assert!(circuit.open_for(now).is_none());
         drop(silent);
         assert_eq!(circuit.state().silent.len(), 0);
-        for program in [bob, ann, bob, ann] {
-            call(program).unwrap().failed(now);
+        for api_user in [bob, ann, bob, ann] {
+            call(api_user).unwrap().failed(now);
         }
         assert!(circuit.open_for(now).is_some());
-        let probe = circuit.try_acquire(now + OPEN).unwrap().of_program(bob);
+        let probe = circuit.try_acquire(now + OPEN).unwrap().for_api_user(bob);
         assert!(circuit.try_acquire(now + OPEN).is_err(), "still one probe at a time");
-        probe.worked();
+        probe.record_success();
         assert!(circuit.open_for(now + OPEN).is_none());
     }
 
@@ -244,11 +244,11 @@ mod tests {
         let earlier = circuit.try_acquire(now).unwrap();
         circuit.try_acquire(now).unwrap().rejected(now);
         assert_eq!(circuit.refuses(now), Some(OPEN));
-        earlier.worked();
+        earlier.record_success();
         assert!(circuit.try_acquire(now).is_err(), "an earlier call doesn't close it");
         circuit.try_acquire(now + OPEN).unwrap().rejected(now + OPEN);
         assert!(circuit.try_acquire(now + OPEN).is_err());
-        circuit.try_acquire(now + OPEN * 2).unwrap().worked();
+        circuit.try_acquire(now + OPEN * 2).unwrap().record_success();
         assert_eq!(circuit.refuses(now + OPEN * 2), None);
     }
 }

@@ -11,7 +11,7 @@ pub(super) struct Grant<'a> {
     pub model: &'a Model,
     /// Estimated input.
     pub estimated: Tokens,
-    /// How the request of a program marks its prompt to be cached.
+    /// How the request of an API client marks its prompt to be cached.
     pub cache_marks: CacheMarks,
     /// Maximum output.
     pub max_output: Tokens,
@@ -96,7 +96,7 @@ mod tests {
 
     fn answer(chunks: Vec<Chunk>) -> Answer {
         let mut answer = Answer::default();
-        chunks.into_iter().for_each(|chunk| answer.absorb(Ok(chunk), &mut Vec::new()));
+        chunks.into_iter().for_each(|chunk| answer.apply_chunk(Ok(chunk), &mut Vec::new()));
         answer
     }
 

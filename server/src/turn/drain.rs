@@ -3,7 +3,7 @@
 //! count, all of the granted output is charged.
 
 use super::answer::{Answer, Ending};
-use super::attempt::{Opening, keep_learned};
+use super::attempt::{Opening, store_learned_limit};
 use super::close::{Grant, Uncounted, close};
 use super::lease::{FIRST_BEAT, renew_lease};
 use super::not_opened::NotOpened;
@@ -45,7 +45,7 @@ async fn read_withdrawn(app: AppState, pending: PendingTurn, opening: Opening, i
     let mut receipt = Receipt::default();
     let reading = async {
         let opened = opening.await?;
-        let chunks = keep_learned(&app, &pending.turn.model.name, opened).await;
+        let chunks = store_learned_limit(&app, &pending.turn.model.name, opened).await;
         read_to_end(chunks, &mut receipt).await;
         Ok::<(), NotOpened>(())
     };

@@ -60,18 +60,18 @@ impl Endpoint {
     /// Opens a stream. Retries while the error is temporary, the provider accepted nothing, and the caller still waits.
     ///
     /// `outstanding` is set while a request is in flight that the provider may bill. Once the caller sets `is_abandoned`, nothing is sent
-    /// again. `program` is the user whose program makes the call by API.
+    /// again. `api_user` is the user whose API client makes the call by API.
     pub async fn open(
         &self,
         request: &ModelRequest<'_>,
-        program: Option<UserId>,
+        api_user: Option<UserId>,
         outstanding: &AtomicBool,
         is_abandoned: &AtomicBool,
     ) -> Result<Opened, NotOpened> {
         let (mut tried, mut last) = (0, None);
         loop {
             let call_permit = match (self.circuit.try_acquire(Instant::now()), last) {
-                (Ok(call_permit), _) => call_permit.of_program(program),
+                (Ok(call_permit), _) => call_permit.for_api_user(api_user),
                 // The circuit opened between two attempts; the provider was called at least once.
                 (Err(_), Some(error)) => return Err(NotOpened::Provider(error)),
                 (Err(left), None) => {
@@ -83,7 +83,7 @@ impl Endpoint {
             outstanding.store(true, Ordering::Relaxed);
             let error = match self.open_once(request, &call_permit).await {
                 Ok(opened) => {
-                    call_permit.worked();
+                    call_permit.record_success();
                     *self.account() = None;
                     self.unknown().remove(request.model);
                     return Ok(hold_slot(opened, slot));
@@ -92,7 +92,7 @@ impl Endpoint {
             };
             drop(slot);
             outstanding.store(error.may_be_billed(), Ordering::Relaxed);
-            self.note_unknown_model(&error, request.model, program);
+            self.note_unknown_model(&error, request.model, api_user);
             self.record_failure(&error, call_permit);
             let pause = pause(&error, tried).filter(|_| !is_abandoned.load(Ordering::Relaxed));
             let Some(pause) = pause else { return Err(NotOpened::Provider(error)) };
@@ -129,7 +129,7 @@ impl Endpoint {
     }
 
     fn record_failure(&self, error: &ProviderError, call_permit: CallPermit<'_>) {
-        if error.needs_owner() && call_permit.is_of_program() && !is_about_account(error) {
+        if error.needs_owner() && call_permit.is_api_call() && !is_about_account(error) {
             call_permit.failed(Instant::now());
         } else if error.needs_owner() {
             self.note_account_problem(error);
@@ -137,17 +137,17 @@ impl Endpoint {
         } else if error.is_outage() {
             call_permit.failed(Instant::now());
         } else {
-            call_permit.worked();
+            call_permit.record_success();
         }
     }
 
-    /// Records that an open stream broke off with this error. `program` is the user whose program made the call by API.
-    pub fn record_stream_failure(&self, error: &ProviderError, program: Option<UserId>) {
-        if error.needs_owner() && (program.is_none() || is_about_account(error)) {
+    /// Records that an open stream broke off with this error. `api_user` is the user whose API client made the call by API.
+    pub fn record_stream_failure(&self, error: &ProviderError, api_user: Option<UserId>) {
+        if error.needs_owner() && (api_user.is_none() || is_about_account(error)) {
             self.note_account_problem(error);
             self.circuit.trip(Instant::now());
         } else if error.is_outage() || error.needs_owner() {
-            self.circuit.record_failure(program, Instant::now());
+            self.circuit.record_failure(api_user, Instant::now());
         }
     }
 
@@ -161,11 +161,11 @@ impl Endpoint {
         self.unknown().iter().cloned().collect()
     }
 
-    /// Notes that the provider doesn't know a model, about which admins are alerted. A program's call counts by its status alone: the messages of
+    /// Notes that the provider doesn't know a model, about which admins are alerted. An API client's call counts by its status alone: the messages of
     /// others may quote what it has sent.
-    fn note_unknown_model(&self, error: &ProviderError, model: &ModelName, program: Option<UserId>) {
+    fn note_unknown_model(&self, error: &ProviderError, model: &ModelName, api_user: Option<UserId>) {
         let ProviderError::UnknownModel { status } = error else { return };
-        if (program.is_none() || *status == 404) && self.unknown().insert(model.clone()) {
+        if (api_user.is_none() || *status == 404) && self.unknown().insert(model.clone()) {
             tracing::warn!(provider = %self.row.name, %model, "the provider doesn't know the model");
             self.opened.notify_one();
         }
@@ -194,7 +194,7 @@ impl Endpoint {
 }
 
 /// Returns whether an error is about our account by its status alone. The messages of other statuses are matched against phrases, and may quote
-/// what a program has sent.
+/// what an API client has sent.
 fn is_about_account(error: &ProviderError) -> bool {
     matches!(
         error,
@@ -284,13 +284,13 @@ mod tests {
         endpoint.open(&request, None, &AtomicBool::default(), &AtomicBool::new(is_abandoned)).await
     }
 
-    /// A provider's message may quote what a program sent, and a program may make it fail, so one user's programs close nothing for others.
+    /// A provider's message may quote what an API client sent, and an API client may make it fail, so one user's API clients close nothing for others.
     #[test]
-    fn a_program_cannot_close_a_provider() {
+    fn an_api_client_cannot_close_a_provider() {
         let (endpoint, _) = endpoint_with(None, []);
         let ann = Some(UserId::from(uuid::Uuid::from_u128(1)));
         let fail = |error: &ProviderError| {
-            endpoint.record_failure(error, endpoint.circuit.try_acquire(Instant::now()).unwrap().of_program(ann));
+            endpoint.record_failure(error, endpoint.circuit.try_acquire(Instant::now()).unwrap().for_api_user(ann));
             endpoint.record_stream_failure(error, ann);
         };
         for _ in 0..9 {
@@ -346,14 +346,14 @@ mod tests {
         assert_eq!(recovered.account_problem(), None);
     }
 
-    /// Admins are alerted of a model that its provider doesn't know until a call of it works. A program's text is no proof.
+    /// Admins are alerted of a model that its provider doesn't know until a call of it works. An API client's text is no proof.
     #[tokio::test(start_paused = true)]
     async fn an_unknown_model_is_noted_until_a_call_works() {
         let (endpoint, _) = endpoint_with(None, [ProviderError::UnknownModel { status: 400 }]);
-        let (model, program) = (ModelName("m".into()), Some(UserId::from(uuid::Uuid::nil())));
-        endpoint.note_unknown_model(&ProviderError::UnknownModel { status: 400 }, &model, program);
+        let (model, api_user) = (ModelName("m".into()), Some(UserId::from(uuid::Uuid::nil())));
+        endpoint.note_unknown_model(&ProviderError::UnknownModel { status: 400 }, &model, api_user);
         assert!(endpoint.unknown_models().is_empty());
-        endpoint.note_unknown_model(&ProviderError::UnknownModel { status: 404 }, &model, program);
+        endpoint.note_unknown_model(&ProviderError::UnknownModel { status: 404 }, &model, api_user);
         assert_eq!(endpoint.unknown_models(), std::slice::from_ref(&model));
         assert!(open(&endpoint, false).await.is_err());
         assert_eq!(endpoint.unknown_models(), [model]);

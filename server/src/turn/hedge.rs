@@ -1,7 +1,7 @@
 //! Hedging: if a model stays silent, its fallback is called as well, and the first response is used. The other call is canceled and charged
 //! its estimated input, since its provider may bill it; the turn's reservation covers both.
 
-use super::attempt::{Cause, Failed, Interruption, Opening, attempt, interrupted, keep_learned, prepare};
+use super::attempt::{Cause, Failed, Interruption, Opening, attempt, interrupted, prepare, store_learned_limit};
 use super::not_opened::NotOpened;
 use super::prompt::Fallback;
 use super::state::{OtherCall, PendingTurn};
@@ -68,7 +68,7 @@ impl Race {
     ) -> Result<Answer, Failed> {
         let model = &pending.turn.model;
         match self.ended {
-            Some(Ok((_, sent, opened))) => Ok((sent, keep_learned(app, &model.name, opened).await)),
+            Some(Ok((_, sent, opened))) => Ok((sent, store_learned_limit(app, &model.name, opened).await)),
             Some(Err(cause)) => {
                 let opening = self.openings[index].take();
                 Err(Failed::Interrupted(Interruption::of(cause, model, is_billed, opening)))

@@ -63,7 +63,7 @@ async fn render(
     renderer: impl FnOnce(&str) -> String + Send + 'static,
 ) -> Option<StoredHtml> {
     let html = if text.len() <= INLINE {
-        caught(|| renderer(text))
+        catch_panic(|| renderer(text))
     } else {
         let text = text.to_owned();
         app.counting.run(move || renderer(&text)).await.ok()
@@ -73,13 +73,13 @@ async fn render(
 
 /// Returns the title of a conversation that begins with this message: its first words, or its first line if it has none.
 pub(super) fn title(text: &str) -> String {
-    caught(|| markdown::plain_title(text))
+    catch_panic(|| markdown::plain_title(text))
         .filter(|title| !title.is_empty())
         .unwrap_or_else(|| text.trim().lines().next().unwrap_or_default().chars().take(80).collect())
 }
 
 /// Runs a renderer. A panic is logged: no message may end its turn.
-fn caught<T>(renderer: impl FnOnce() -> T) -> Option<T> {
+fn catch_panic<T>(renderer: impl FnOnce() -> T) -> Option<T> {
     let rendered = catch_unwind(AssertUnwindSafe(renderer));
     rendered.map_err(|panic| internal(&format!("rendering panicked: {}", panic_message(&*panic)))).ok()
 }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_renderer_is_caught() {
-        assert_eq!(caught(|| -> String { panic!("broken") }), None);
+        assert_eq!(catch_panic(|| -> String { panic!("broken") }), None);
         assert_eq!(html_or_text(None, "a < b & c"), "a &lt; b &amp; c");
     }
 }

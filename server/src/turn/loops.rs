@@ -1,4 +1,4 @@
-//! The loop breaker: refuses an API key for a few minutes if its calls look like a program in a loop, over all servers. Identical requests and
+//! The loop breaker: refuses an API key for a few minutes if its calls look like an API client in a loop, over all servers. Identical requests and
 //! errors in a row are counted in Redis; the refusal is in the key's row, which each call reads anyway.
 
 use crate::failure::internal;
@@ -15,7 +15,7 @@ const REFUSED_FOR: Duration = Duration::minutes(5);
 /// Number of errors in a row within a minute that are a loop.
 const ERRORS: u64 = 30;
 const MINUTE: Duration = Duration::MINUTE;
-/// Number of mails about a key in a day. A program that goes on after each refusal would send hundreds.
+/// Number of mails about a key in a day. An API client that goes on after each refusal would send hundreds.
 const MAILS: u64 = 3;
 /// Bytes of a request's hash that tell requests of one key apart.
 const HASH_BYTES: usize = 16;
@@ -49,7 +49,7 @@ impl<K, V> Default for Recent<K, V> {
 
 impl<K: Eq + Hash, V> Recent<K, V> {
     /// Returns the entries, without old ones if there are many.
-    fn swept(&mut self, is_recent: impl Fn(&V) -> bool) -> &mut HashMap<K, V> {
+    fn recent_entries(&mut self, is_recent: impl Fn(&V) -> bool) -> &mut HashMap<K, V> {
         if self.entries.len() >= self.sweep_at {
             self.entries.retain(|_, value| is_recent(value));
             self.sweep_at = SWEEP_AT.max(self.entries.len() * 2);
@@ -129,7 +129,7 @@ impl LoopBreaker {
     /// Remembers a request. Returns how many calls must be counted in Redis: none for the first one, both for the second.
     fn note_request(&self, name: &str, now: OffsetDateTime) -> u64 {
         let mut seen = lock(&self.seen);
-        let seen = seen.swept(|seen| now - seen.last < MINUTE);
+        let seen = seen.recent_entries(|seen| now - seen.last < MINUTE);
         let before = seen.get(name).copied().filter(|seen| now - seen.last < MINUTE);
         seen.insert(name.to_owned(), Seen { last: now, is_counted: before.is_some() });
         match before {
@@ -142,7 +142,7 @@ impl LoopBreaker {
     /// Returns whether the errors of a key are to be forgotten: at most once a second, unless this server saw one since.
     fn is_clearing_due(&self, key: ApiKeyId, now: OffsetDateTime) -> bool {
         let mut cleared = lock(&self.cleared);
-        let cleared = cleared.swept(|at| now - *at < MINUTE);
+        let cleared = cleared.recent_entries(|at| now - *at < MINUTE);
         let is_due = cleared.get(&key).is_none_or(|at| now - *at >= Duration::SECOND);
         if is_due {
             cleared.insert(key, now);

@@ -25,17 +25,17 @@ pub enum NotOpened {
 
 impl NotOpened {
     /// Returns whether a fallback model may be called: the provider accepted nothing, and another one may.
-    pub fn wants_fallback(&self) -> bool {
+    pub fn allows_fallback(&self) -> bool {
         match self {
             Self::Circuit { .. } | Self::Full { .. } => true,
-            Self::Provider(error) => error.wants_fallback(),
+            Self::Provider(error) => error.allows_fallback(),
         }
     }
 
-    /// Returns whether a fallback model may be called for a program. If its provider doesn't have the model that it names, it
+    /// Returns whether a fallback model may be called for an API client. If its provider doesn't have the model that it names, it
     /// gets that error, as from the provider itself.
-    pub fn wants_fallback_of_program(&self) -> bool {
-        self.wants_fallback() && !matches!(self, Self::Provider(ProviderError::UnknownModel { .. }))
+    pub fn allows_fallback_for_api(&self) -> bool {
+        self.allows_fallback() && !matches!(self, Self::Provider(ProviderError::UnknownModel { .. }))
     }
 
     /// Returns whether the provider was called at all.
@@ -48,8 +48,8 @@ impl NotOpened {
         self.was_called() && !matches!(self, Self::Provider(ProviderError::TooLong { .. }))
     }
 
-    /// Returns whether the provider failed a program's call. Neither is a request that it finds invalid, whatever its message quotes.
-    pub fn is_failure_of_program(&self) -> bool {
+    /// Returns whether the provider failed an API client's call. Neither is a request that it finds invalid, whatever its message quotes.
+    pub fn is_failure_for_api(&self) -> bool {
         let is_invalid = matches!(
             self,
             Self::Provider(
@@ -90,8 +90,8 @@ impl NotOpened {
         Problem { incident: internal(error).incident, ..problem }
     }
 
-    /// Returns the problem shown to a program, which can change a request that its provider finds invalid, and choose another model.
-    pub fn problem_of_program(&self, model: &Model, estimated: Tokens) -> Problem {
+    /// Returns the problem shown to an API client, which can change a request that its provider finds invalid, and choose another model.
+    pub fn problem_for_api(&self, model: &Model, estimated: Tokens) -> Problem {
         if let Self::Provider(ProviderError::UnknownModel { .. }) = self {
             let message = format!(
                 "The provider of `{}` doesn't offer this model at present. Choose another one: `GET /v1/models` lists them.",
@@ -102,7 +102,7 @@ impl NotOpened {
         let Self::Provider(ProviderError::Refused { status: 400 | 422, kind }) = self else {
             return self.problem(model, estimated);
         };
-        tracing::info!(model = %model.name, kind, "request of a program refused");
+        tracing::info!(model = %model.name, kind, "request of an API client refused");
         let message = format!(
             "The provider of {} refused the request as invalid ({kind}). Check its parameters, tools and messages.",
             model.label
@@ -135,22 +135,22 @@ mod tests {
         let problem = |error| {
             let error = NotOpened::Provider(error);
             let problem = error.problem(&model, estimated);
-            (error.wants_fallback(), problem.status(), problem.retry_after_ms, problem.max, problem.message)
+            (error.allows_fallback(), problem.status(), problem.retry_after_ms, problem.max, problem.message)
         };
         for error in [
             ProviderError::OutOfCredit { status: 402 },
             ProviderError::KeyRejected { status: 401 },
             ProviderError::UnknownModel { status: 404 },
         ] {
-            let (wants_fallback, status, retry_after_ms, _, message) = problem(error);
-            assert!(wants_fallback && status == 502 && retry_after_ms.is_none(), "{message}");
+            let (allows_fallback, status, retry_after_ms, _, message) = problem(error);
+            assert!(allows_fallback && status == 502 && retry_after_ms.is_none(), "{message}");
             assert!(message.starts_with("M is out of service right now. Nothing was sent"), "{message}");
         }
-        let (wants_fallback, status, _, _, message) =
+        let (allows_fallback, status, _, _, message) =
             problem(ProviderError::Refused { status: 400, kind: "invalid_request_error".into() });
-        assert!(!wants_fallback && status == 502 && message.contains("your text is back in the message box"));
-        let (wants_fallback, status, ..) = problem(ProviderError::NotAResponse("text/html".into()));
-        assert!(wants_fallback && status == 502);
+        assert!(!allows_fallback && status == 502 && message.contains("your text is back in the message box"));
+        let (allows_fallback, status, ..) = problem(ProviderError::NotAResponse("text/html".into()));
+        assert!(allows_fallback && status == 502);
         let busy = ProviderError::Busy { status: 529, retry_after_ms: Some(2_500) };
         assert_eq!(problem(busy).2, Some(2_500));
         let blocked = NotOpened::Circuit { retry_after_ms: 9_000, needs_owner: true }.problem(&model, estimated);
@@ -158,23 +158,23 @@ mod tests {
     }
 
     #[test]
-    fn programs_learn_that_their_request_is_invalid() {
+    fn api_clients_receive_why_their_request_is_invalid() {
         let (model, estimated) = (model(Thinking::None), Tokens(900));
         let refused = |status| {
             let error = ProviderError::Refused { status, kind: "invalid_request_error".into() };
-            NotOpened::Provider(error).problem_of_program(&model, estimated)
+            NotOpened::Provider(error).problem_for_api(&model, estimated)
         };
         let invalid = refused(400);
         let error = |status| NotOpened::Provider(ProviderError::Refused { status, kind: "x".into() });
-        assert!(!error(400).is_failure_of_program() && error(403).is_failure_of_program() && error(400).is_failure());
+        assert!(!error(400).is_failure_for_api() && error(403).is_failure_for_api() && error(400).is_failure());
         assert!(invalid.status() == 422 && invalid.message.contains("(invalid_request_error)"), "{invalid:?}");
         assert_eq!(refused(403).status(), 502);
         let unknown = |status| NotOpened::Provider(ProviderError::UnknownModel { status });
-        let problem = unknown(404).problem_of_program(&model, estimated);
+        let problem = unknown(404).problem_for_api(&model, estimated);
         assert_eq!((problem.status(), problem.field.as_deref()), (404, Some("model")));
-        assert!(unknown(404).wants_fallback() && !unknown(404).wants_fallback_of_program());
-        assert!(unknown(404).is_failure_of_program() && !unknown(400).is_failure_of_program());
-        assert!(NotOpened::Full { retry_after_ms: 1 }.wants_fallback_of_program());
+        assert!(unknown(404).allows_fallback() && !unknown(404).allows_fallback_for_api());
+        assert!(unknown(404).is_failure_for_api() && !unknown(400).is_failure_for_api());
+        assert!(NotOpened::Full { retry_after_ms: 1 }.allows_fallback_for_api());
     }
 
     /// Field note 59: a prompt that is too long is 413 with the numbers that are known.

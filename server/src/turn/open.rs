@@ -23,7 +23,7 @@ pub(super) async fn open(app: &AppState, mut pending: PendingTurn, log: &Writer)
     };
     let failed = match opening {
         Ok((sent, chunks)) => return Ok(OpenedTurn { turn: pending.turn, sent, chunks }),
-        Err(Failed::Provider(error)) if wants_fallback(&pending, &error) => {
+        Err(Failed::Provider(error)) if allows_fallback(&pending, &error) => {
             if fall_back(app, &mut pending, error.was_called()).await {
                 tracing::warn!(?error, model = %pending.turn.model.name, "fallback model is called");
                 metrics::counter!("quotient_fallbacks_total").increment(1);
@@ -42,10 +42,10 @@ pub(super) async fn open(app: &AppState, mut pending: PendingTurn, log: &Writer)
 }
 
 /// Returns whether the fallback may be called in place of a call that failed.
-fn wants_fallback(pending: &PendingTurn, error: &NotOpened) -> bool {
+fn allows_fallback(pending: &PendingTurn, error: &NotOpened) -> bool {
     match pending.api {
-        Some(_) => error.wants_fallback_of_program(),
-        None => error.wants_fallback(),
+        Some(_) => error.allows_fallback_for_api(),
+        None => error.allows_fallback(),
     }
 }
 
@@ -62,7 +62,7 @@ async fn give_up(app: &AppState, pending: PendingTurn, failed: Failed) -> Proble
             let estimated = pending.turn.estimated + other;
             let model = &pending.turn.model;
             match &pending.api {
-                Some(_) => (error.problem_of_program(model, estimated), bill, error.is_failure_of_program()),
+                Some(_) => (error.problem_for_api(model, estimated), bill, error.is_failure_for_api()),
                 None => (error.problem(model, estimated), bill, error.is_failure()),
             }
         }

@@ -79,9 +79,9 @@ pub(super) struct AdmittedCall {
     pub counted: Estimate,
     /// Which parts of the prompt the provider is to keep in its cache.
     pub cache_marks: CacheMarks,
-    /// The prompt; empty if the call sends the request of a program.
+    /// The prompt; empty if the call sends the request of an API client.
     pub messages: Vec<PromptMessage>,
-    /// The request of a program, if this is a call by API.
+    /// The request of an API client, if this is a call by API.
     pub api: Option<Arc<ApiRequest>>,
     pub fallback: Option<Fallback>,
     pub reservation: Reservation,
@@ -129,7 +129,7 @@ pub(super) async fn persist_call(app: &AppState, call: AdmittedCall) -> Result<P
     let pending = PendingTurn {
         started_conversation: false,
         is_temporary: false,
-        // The lowest effort: reasoning would take from the little output there is. The request of a program has its own.
+        // The lowest effort: reasoning would take from the little output there is. The request of an API client has its own.
         effort: if api.is_some() { None } else { model.efforts.first().cloned() },
         turn: ActiveTurn {
             viewer,

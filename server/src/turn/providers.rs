@@ -44,8 +44,8 @@ pub(super) struct Call {
     caches: bool,
     /// The whole body of a call by API, in place of the messages.
     raw: Option<Value>,
-    /// The user whose program makes the call by API.
-    program: Option<UserId>,
+    /// The user whose API client makes the call by API.
+    api_user: Option<UserId>,
     timeouts: Timeouts,
 }
 
@@ -58,8 +58,8 @@ pub(super) struct CallInput<'a> {
     pub messages: &'a [PromptMessage],
     /// The request of a call by API, which is sent in place of the messages.
     pub api: Option<&'a ApiRequest>,
-    /// The user whose program makes it.
-    pub program: Option<UserId>,
+    /// The user whose API client makes it.
+    pub api_user: Option<UserId>,
     pub max_output: Tokens,
     /// The reasoning effort. One that the model doesn't have is left out.
     pub effort: Option<&'a str>,
@@ -82,7 +82,7 @@ impl Call {
             raw: self.raw.as_ref(),
             timeouts: self.timeouts,
         };
-        endpoint.open(&request, self.program, outstanding, is_abandoned).await
+        endpoint.open(&request, self.api_user, outstanding, is_abandoned).await
     }
 }
 
@@ -106,7 +106,7 @@ impl Providers {
     }
 
     /// Takes note of a provider, so that its circuit is listed before its first call and the demo model gives way to it.
-    pub fn know(&self, provider: &Provider) {
+    pub fn register(&self, provider: &Provider) {
         if provider.key_variable.as_ref().is_some_and(|name| self.keys.contains_key(name)) {
             self.has_key.store(true, Ordering::Relaxed);
         }
@@ -118,7 +118,7 @@ impl Providers {
 
     /// Returns whether a model can be called. The demo model is available only while no provider has a key.
     pub fn offers(&self, model: &Model) -> bool {
-        self.know(&model.provider);
+        self.register(&model.provider);
         self.is_available(&model.provider)
     }
 
@@ -162,14 +162,14 @@ impl Providers {
         max_output: Tokens,
     ) -> Result<Opened, NotOpened> {
         let system = domain::brand::SYSTEM_PROMPT;
-        let (api, program, effort, estimated) = (None, None, None, Tokens(0));
-        let input = CallInput { model, system, messages, api, program, max_output, effort, estimated };
+        let (api, api_user, effort, estimated) = (None, None, None, Tokens(0));
+        let input = CallInput { model, system, messages, api, api_user, max_output, effort, estimated };
         let call = self.prepare(input);
         call.open(&AtomicBool::default(), &AtomicBool::default()).await
     }
 
     fn prepare(&self, input: CallInput<'_>) -> Call {
-        let CallInput { model, system, messages, api, program, max_output, effort, estimated } = input;
+        let CallInput { model, system, messages, api, api_user, max_output, effort, estimated } = input;
         let effort = effort.filter(|effort| model.efforts.iter().any(|known| known == effort));
         let max_output = max_output.min(model.max_output);
         Call {
@@ -182,7 +182,7 @@ impl Providers {
             effort: effort.map(str::to_owned),
             caches: sets_breakpoints(model, estimated),
             raw: api.map(|request| request.body(model, max_output)),
-            program,
+            api_user,
             timeouts: self.timeouts_of(model),
         }
     }
@@ -198,22 +198,22 @@ impl Providers {
         }
     }
 
-    /// Records that a stream broke off because of the provider. `program` is the user whose program made the call by API.
-    pub fn record_stream_failure(&self, model: &Model, error: &ProviderError, program: Option<UserId>) {
-        if let Some(endpoint) = self.known(&model.provider.name) {
-            endpoint.record_stream_failure(error, program);
+    /// Records that a stream broke off because of the provider. `api_user` is the user whose API client made the call by API.
+    pub fn record_stream_failure(&self, model: &Model, error: &ProviderError, api_user: Option<UserId>) {
+        if let Some(endpoint) = self.registered(&model.provider.name) {
+            endpoint.record_stream_failure(error, api_user);
         }
     }
 
     /// Returns the milliseconds until the circuit of a model's provider lets a call through; `None` if it does now.
     pub fn open_for_ms(&self, model: &Model) -> Option<u64> {
-        let endpoint = self.known(&model.provider.name).filter(|endpoint| endpoint.row == model.provider)?;
+        let endpoint = self.registered(&model.provider.name).filter(|endpoint| endpoint.row == model.provider)?;
         endpoint.circuit.refuses(Instant::now()).map(whole_ms)
     }
 
     /// Returns whether a model's provider rejects every call until the owner acts.
     pub fn needs_owner(&self, model: &Model) -> bool {
-        self.known(&model.provider.name).is_some_and(|endpoint| endpoint.account_problem().is_some())
+        self.registered(&model.provider.name).is_some_and(|endpoint| endpoint.account_problem().is_some())
     }
 
     /// Waits until a circuit breaker opens, an account is rejected or a model is unknown. Supports a single waiter; a notification without a
@@ -253,7 +253,7 @@ impl Providers {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self, name: &ProviderName) -> Option<Arc<Endpoint>> {
+    fn registered(&self, name: &ProviderName) -> Option<Arc<Endpoint>> {
         self.endpoints().get(name).cloned()
     }
 
@@ -341,14 +341,14 @@ mod tests {
     #[test]
     fn a_changed_row_has_a_new_endpoint_with_a_closed_circuit() {
         let (providers, mut model) = (providers(&[]), model(Thinking::None));
-        providers.know(&model.provider);
+        providers.register(&model.provider);
         let error = ProviderError::KeyRejected { status: 401 };
         providers.record_stream_failure(&model, &error, None);
         assert!(providers.open_for_ms(&model).is_some() && providers.needs_owner(&model));
         assert_eq!(providers.account_problems(), [("P".to_owned(), "rejects the API key")]);
         model.provider.base_url = Some("http://127.0.0.1:10".into());
         assert_eq!(providers.open_for_ms(&model), None);
-        providers.know(&model.provider);
+        providers.register(&model.provider);
         assert!(providers.account_problems().is_empty());
         assert_eq!(providers.circuits(), [("P".to_owned(), None)]);
     }

@@ -19,8 +19,8 @@ pub(super) async fn stream(app: &AppState, running: &mut RunningTurn) -> Answer 
     pass_on(app, running, &mut answer, &mut overrun).await;
     running.log.flush().await;
     if let Some(Ending::Broke(error)) = &answer.ending {
-        let program = running.reply.as_ref().map(|_| running.turn.viewer.user_id);
-        app.providers.record_stream_failure(&running.turn.model, error, program);
+        let api_user = running.reply.as_ref().map(|_| running.turn.viewer.user_id);
+        app.providers.record_stream_failure(&running.turn.model, error, api_user);
     }
     show_or_cut(running, &mut answer, overrun.withheld).await;
     answer
@@ -62,7 +62,7 @@ async fn pass_on(app: &AppState, running: &mut RunningTurn, answer: &mut Answer,
                 None => Some(chunk),
             };
             if let Some(chunk) = chunk {
-                answer.absorb(chunk, &mut events);
+                answer.apply_chunk(chunk, &mut events);
             }
         }
         if !events.is_empty() && answer.ttft_ms.is_none() {

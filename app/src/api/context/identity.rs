@@ -23,7 +23,7 @@ pub(super) async fn connections(state: &PageState, user: &Viewer) -> Result<Vec<
             provider: button(provider),
             connected_at: identity.map(|identity| identity.created_at),
             email: identity.and_then(|identity| identity.email.clone()),
-            says_when: provider.says_when,
+            reports_sign_in_time: provider.reports_sign_in_time,
         }
     };
     Ok(state.identity_providers.iter().map(connection).collect())

@@ -43,13 +43,13 @@ pub(crate) async fn security_of(
 /// Loads a user's ways to sign in.
 pub(crate) async fn factors_of(state: &PageState, user: &Viewer) -> Result<FactorsView, Refusal> {
     let fail = |error| state.fail(error);
-    let ways = store::account::ways(&state.db, user.user_id).await.map_err(fail)?;
+    let methods = store::account::sign_in_methods(&state.db, user.user_id).await.map_err(fail)?;
     let passkeys = store::passkey::list(&state.db, user.user_id).await.map_err(fail)?;
     Ok(FactorsView {
-        has_password: ways.has_password,
+        has_password: methods.has_password,
         is_recent: user.has_recent_proof((state.now)()),
         connections: connections(state, user).await?,
-        has_totp: ways.has_totp,
+        has_totp: methods.has_totp,
         recovery_codes: store::recovery_code::count_left(&state.db, user.user_id).await.map_err(fail)?,
         passkeys: passkeys
             .into_iter()

@@ -84,7 +84,7 @@ fn Shown(health: HealthView) -> impl IntoView {
         <section>
             <h2>"Stripe reconciliation"</h2>
             <p class="hint">{compared}</p>
-            {(!drift.is_empty()).then(|| table("Drift", &["Object", "Difference", "Action taken"], drift.into_iter().map(differed).collect(), ""))}
+            {(!drift.is_empty()).then(|| table("Drift", &["Object", "Difference", "Action taken"], drift.into_iter().map(drift_row).collect(), ""))}
             <form method="post" action="/admin/health/reconcile"><button class="secondary">"Reconcile now"</button></form>
         </section>
         <section>
@@ -221,7 +221,7 @@ fn dead_letter(letter: DeadLetter) -> AnyView {
     .into_any()
 }
 
-fn differed(drift: Drift) -> AnyView {
+fn drift_row(drift: Drift) -> AnyView {
     view! { <tr><th scope="row"><code>{drift.id}</code></th><td>{drift.what}</td><td>{drift.repair}</td></tr> }
         .into_any()
 }

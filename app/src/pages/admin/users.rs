@@ -75,7 +75,7 @@ fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
                 <tr>
                     <th scope="row" class="who"><a href=format!("/admin/users/{}", row.user_id) title=row.email.clone()>{row.email.clone()}</a></th>
                     <td>{row.plan.0}</td><td>{state}</td><td>{day(row.created_at)}</td>
-                    <td class="text">{risks(row.same_block, row.same_address)}</td>
+                    <td class="text">{shared_origin(row.same_block, row.same_address)}</td>
                 </tr>
             }
         })
@@ -92,7 +92,7 @@ fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
 }
 
 /// Describes why accounts may belong to one person. Empty if nothing says so.
-fn risks(same_block: Option<u64>, same_address: Option<u64>) -> String {
+fn shared_origin(same_block: Option<u64>, same_address: Option<u64>) -> String {
     // The server counts no further.
     let number = |n: u64| if n < 1_000 { n.to_string() } else { "1,000 or more".to_owned() };
     let block = same_block.map(|n| format!("{} accounts from this address block", number(n)));
@@ -102,14 +102,14 @@ fn risks(same_block: Option<u64>, same_address: Option<u64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::risks;
+    use super::shared_origin;
 
     #[test]
     fn risks_name_what_accounts_share() {
-        assert_eq!(risks(None, None), "");
-        assert_eq!(risks(Some(3), None), "3 accounts from this address block");
-        assert_eq!(risks(None, Some(2)), "2 with the same normalised address");
+        assert_eq!(shared_origin(None, None), "");
+        assert_eq!(shared_origin(Some(3), None), "3 accounts from this address block");
+        assert_eq!(shared_origin(None, Some(2)), "2 with the same normalised address");
         let both = "1,000 or more accounts from this address block; 2 with the same normalised address";
-        assert_eq!(risks(Some(1_000), Some(2)), both);
+        assert_eq!(shared_origin(Some(1_000), Some(2)), both);
     }
 }

@@ -194,7 +194,7 @@ impl Files {
     }
 
     /// Returns why the message can't be sent with these files, as the name of a note.
-    fn obstacle(&self) -> Option<&'static str> {
+    fn blocking_note(&self) -> Option<&'static str> {
         let entries = self.entries.borrow();
         let (model, _) = &*self.model.borrow();
         let any = |is: &dyn Fn(&State) -> bool| entries.iter().any(|entry| is(&entry.state.borrow()));
@@ -213,11 +213,11 @@ impl Files {
 
     /// Returns whether the message can be sent with these files. If it can't, shows why.
     pub fn check(&self, is_busy: bool) -> bool {
-        let obstacle = self.obstacle().or((is_busy && !self.is_empty()).then_some("busy"));
-        if let Some(obstacle) = obstacle {
-            self.show_notes(Some(obstacle));
+        let blocking_note = self.blocking_note().or((is_busy && !self.is_empty()).then_some("busy"));
+        if let Some(blocking_note) = blocking_note {
+            self.show_notes(Some(blocking_note));
         }
-        obstacle.is_none()
+        blocking_note.is_none()
     }
 
     /// Takes the files to send them.
@@ -274,8 +274,8 @@ impl Files {
         if let Some(slot) = self.notes.slot("model") {
             slot.set_text(&label);
         }
-        let obstacle = self.obstacle().filter(|note| *note == "no-images");
-        self.show_notes(obstacle.or(self.has_refused_more.get().then_some("too-many")));
+        let blocking_note = self.blocking_note().filter(|note| *note == "no-images");
+        self.show_notes(blocking_note.or(self.has_refused_more.get().then_some("too-many")));
     }
 
     fn show_notes(&self, shown: Option<&str>) {

@@ -81,7 +81,7 @@ fn show_sidebar(is_shown: bool) {
 /// Hides the notice that a conversation was deleted, once that can't be undone.
 fn hide_deleted() {
     let Some(notice) = dom::element("deleted") else { return };
-    page::forget_query();
+    page::clear_query();
     spawn_local(async move {
         TimeoutFuture::new(UNDO_MS).await;
         notice.remove();

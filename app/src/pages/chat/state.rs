@@ -150,7 +150,7 @@ impl Chat {
     /// Notes that the path on the page is the conversation's visible one from now on.
     pub fn leave_branch(&self) {
         if self.branch.take().is_some() {
-            page::forget_query();
+            page::clear_query();
             if let Some(notice) = dom::element("other-version") {
                 notice.show(false);
             }

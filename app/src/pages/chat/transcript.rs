@@ -68,13 +68,13 @@ fn label(models: &[AvailableModel], name: &ModelName) -> String {
 }
 
 /// A message's place in the tree: the conversation, the message, and its versions. Without a message it is the template of live messages.
-pub(super) type Place = (Option<ConversationId>, Option<MessageId>, Vec<MessageId>);
+pub(super) type TreePosition = (Option<ConversationId>, Option<MessageId>, Vec<MessageId>);
 
 /// The row below a user's message: its versions, and the button that edits it. The style sheet hides the button while a turn is in progress.
 #[component]
 pub(super) fn QuestionFoot(
     /// The message's place in the tree.
-    place: Place,
+    place: TreePosition,
 ) -> impl IntoView {
     let (conversation, shown, versions) = place;
     view! {
@@ -98,7 +98,7 @@ pub(super) fn AnswerFoot(
     /// The user's rating; `None` if there is none.
     is_good: Option<bool>,
     /// The response's place in the tree.
-    place: Place,
+    place: TreePosition,
     /// Whether it is the template for live responses, which is hidden until they end.
     #[prop(optional)]
     template: bool,

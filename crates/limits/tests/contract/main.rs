@@ -249,7 +249,7 @@ async fn cold_meters_are_rebuilt_from_history() {
             let snapshot = limits.at(T0).peek(&ann).await.unwrap();
             let tokens = snapshot.window(1);
             assert_eq!((tokens.used, tokens.reserved, snapshot.in_flight, snapshot.window(0).used), (500, 400, 1, 2));
-            limits.forget(&ann).await.unwrap();
+            limits.discard(&ann).await.unwrap();
         }
         let snapshot = limits.at(T0).end(&ann, "recorded", T0 - 5_000, End::Settle(200)).await.unwrap();
         assert_eq!(snapshot.window(1).used, 500, "recorded before the meters were lost, so rebuilding settled it");
@@ -282,7 +282,7 @@ async fn history_read_before_another_loss_is_discarded() {
                     ledger.lock().unwrap().push(call);
                     assert!(others.at(T0).confirm(&permit).await.unwrap());
                     others.at(T0).settle(permit, 400).await.unwrap();
-                    others.forget(&subject).await.unwrap();
+                    others.discard(&subject).await.unwrap();
                 }
                 Ok(past)
             })

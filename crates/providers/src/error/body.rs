@@ -110,7 +110,7 @@ impl ErrorBody {
 
     /// Reads the error in an event of a stream, if there is one. `name` is the event's name.
     pub fn in_event(name: &str, value: &Value) -> Option<Self> {
-        let error = |pointer: &str| value.pointer(pointer).is_some_and(lenient::is_something);
+        let error = |pointer: &str| value.pointer(pointer).is_some_and(lenient::has_content);
         let says_error = |pointer: &str| lenient::text(value, pointer) == Some("error");
         if name == "error" || says_error("/type") || says_error("/object") || error("/error") {
             return Some(Self::from_json(value));
@@ -184,14 +184,14 @@ impl ErrorBody {
 
     /// Whether the prompt, or the prompt and the output together, exceed the context window.
     pub fn is_too_long(&self) -> bool {
-        self.is_named(&TOO_LONG) || self.says(&TOO_LONG_PHRASES)
+        self.is_named(&TOO_LONG) || self.mentions(&TOO_LONG_PHRASES)
     }
 
     fn is_named(&self, known: &[&str]) -> bool {
         self.names.iter().any(|name| known.contains(&name.as_str()))
     }
 
-    fn says(&self, phrases: &[&str]) -> bool {
+    fn mentions(&self, phrases: &[&str]) -> bool {
         phrases.iter().any(|phrase| self.message.contains(phrase))
     }
 
@@ -199,20 +199,20 @@ impl ErrorBody {
     pub fn classify(self, status: u16, retry_after_ms: Option<u64>) -> ProviderError {
         // Messages of a server that is merely busy may mention anything.
         let is_refusal = !matches!(status, 429 | 500..600);
-        if status == 402 || self.is_named(&OUT_OF_CREDIT) || self.says(&OUT_OF_CREDIT_PHRASES) {
+        if status == 402 || self.is_named(&OUT_OF_CREDIT) || self.mentions(&OUT_OF_CREDIT_PHRASES) {
             ProviderError::OutOfCredit { status }
         } else if status == 404 || self.is_named(&UNKNOWN_MODEL) {
             ProviderError::UnknownModel { status }
         } else if status == 401
             || self.is_named(&KEY_REJECTED)
-            || (status == 403 && self.says(&KEY_REJECTED_PHRASES))
-            || (is_refusal && self.says(&KEY_REJECTED_PHRASES[..3]))
+            || (status == 403 && self.mentions(&KEY_REJECTED_PHRASES))
+            || (is_refusal && self.mentions(&KEY_REJECTED_PHRASES[..3]))
         {
             ProviderError::KeyRejected { status }
         } else if status == 413 || (status != 429 && self.is_too_long()) {
             let (tokens, max) = too_long::numbers(&self.message);
             ProviderError::TooLong { status, tokens: self.numbers.0.or(tokens), max: self.numbers.1.or(max) }
-        } else if is_refusal && self.says(&UNKNOWN_MODEL_PHRASES) {
+        } else if is_refusal && self.mentions(&UNKNOWN_MODEL_PHRASES) {
             ProviderError::UnknownModel { status }
         } else {
             match status {

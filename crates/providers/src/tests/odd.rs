@@ -164,7 +164,7 @@ fn messages_are_not_kept() {
 /// Field note 58: after which errors another model is called, and which ones an owner must fix.
 #[test]
 fn errors_say_what_to_do() {
-    for (error, wants_fallback, needs_owner, may_be_billed) in [
+    for (error, allows_fallback, needs_owner, may_be_billed) in [
         (ProviderError::OutOfCredit { status: 402 }, true, true, false),
         (ProviderError::KeyRejected { status: 401 }, true, true, false),
         (ProviderError::UnknownModel { status: 404 }, true, false, false),
@@ -173,8 +173,8 @@ fn errors_say_what_to_do() {
         (ProviderError::TimedOut, false, false, true),
     ] {
         assert_eq!(
-            (error.wants_fallback(), error.needs_owner(), error.may_be_billed()),
-            (wants_fallback, needs_owner, may_be_billed),
+            (error.allows_fallback(), error.needs_owner(), error.may_be_billed()),
+            (allows_fallback, needs_owner, may_be_billed),
             "{error}"
         );
     }

@@ -1,20 +1,22 @@
 //! Accounts: sign-up, the viewer, and deletion. `identity.rs` has what sign-in and changes of password, address and name need, `subject.rs`
-//! the change to subjects of their own, `ways_in.rs` the ways in which users sign in, `owner.rs` the queries of the admin pages, `payer.rs` those of billing.
+//! the change to subjects of their own, `sign_in_methods.rs` how users sign in, `owner.rs` the queries of the admin pages, `payer.rs` those of billing.
 
 mod identity;
 mod owner;
 mod payer;
+mod sign_in_methods;
 mod subject;
-mod ways_in;
 
 pub use identity::{
     Changed, Credentials, ExportedAccount, Verified, change_email, credentials, credentials_of, exported, has_password,
     lock_unchanged, mark_verified, replace_password_hash, set_name, set_password_hash,
 };
 pub use owner::{AccountFilter, User, admins, list, make_admin, set_plan, user};
-pub use payer::{Payer, by_customer, customers, hold, link_customer, payer, unlink_customer, was_deleted};
+pub use payer::{Payer, by_customer, customers, link_customer, lock, payer, unlink_customer, was_deleted};
+pub use sign_in_methods::{
+    Removal, SignInMethods, lock_sign_in_methods, remove_added_sign_in_methods, remove_password, sign_in_methods,
+};
 pub use subject::{list_shared_subjects, list_without_address_hash, set_address_hashes, set_own_subjects};
-pub use ways_in::{Removal, Ways, lock_ways_in, remove_added_ways, remove_password, ways};
 
 use crate::{Db, Result};
 use domain::{UserId, Viewer};

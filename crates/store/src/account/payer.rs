@@ -51,7 +51,7 @@ pub async fn payer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Pa
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn hold(tx: &mut crate::Tx, user_id: UserId) -> Result<bool> {
+pub async fn lock(tx: &mut crate::Tx, user_id: UserId) -> Result<bool> {
     let row = sqlx::query!("select 1 as one from account where user_id = $1 for no key update", Uuid::from(user_id))
         .fetch_optional(&mut *tx)
         .await?;

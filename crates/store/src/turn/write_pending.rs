@@ -115,13 +115,13 @@ pub enum InsertOutcome {
 /// Returns an error if the query fails. Nothing is written then.
 pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Result<InsertOutcome> {
     let call = PendingCall { id: AiUsageId::at(turn.now), created_at: turn.now };
-    let place = Place::of(turn);
-    outcome(insert(db, turn, call, &place).await, call, place.question_id)
+    let position = Position::of(turn);
+    outcome(write(db, turn, call, position).await, call, position.question_id)
 }
 
 /// Runs the statement of [`write_pending`]. Each part refers to the one before it, so that locks are taken in the usual order: conversation,
 /// turn, message, ledger. The leaf is that of the locked row.
-async fn insert(db: impl PgExecutor<'_>, turn: &NewTurn<'_>, call: PendingCall, at: &Place) -> sqlx::Result<Inserted> {
+async fn write(db: impl PgExecutor<'_>, turn: &NewTurn<'_>, call: PendingCall, at: Position) -> sqlx::Result<Inserted> {
     sqlx::query_as!(
         Inserted,
         r#"with input as not materialized (
@@ -212,7 +212,8 @@ struct Inserted {
 }
 
 /// The parameters that determine a turn's position in the tree.
-struct Place {
+#[derive(Clone, Copy)]
+struct Position {
     question_id: MessageId,
     is_regeneration: bool,
     is_at_end: bool,
@@ -220,7 +221,7 @@ struct Place {
     expected_leaf_id: Option<MessageId>,
 }
 
-impl Place {
+impl Position {
     fn of(turn: &NewTurn<'_>) -> Self {
         let new = Self {
             question_id: MessageId::at(turn.now),

@@ -56,7 +56,7 @@ async fn reaper_settles_an_unsettled_turn() {
     // The state after a Redis failure between recording and settling.
     let at_ms: i64 = app.one("select (extract(epoch from created_at) * 1000)::bigint from turn").await;
     let held = PastCall { call, at_ms: at_ms as u64, amount: 900, running: true };
-    app.users(None).forget(&subject).await.unwrap();
+    app.users(None).discard(&subject).await.unwrap();
     app.users(Some(held)).peek(&subject).await.unwrap();
     assert_eq!(ann.quota().await["tokens"]["reserved"], 900);
     // The server notes settled turns once a second. The test waits for that before it clears the note.

@@ -183,7 +183,7 @@ async fn input_estimate_is_learned_from_reported_usage() {
     };
     sqlx::query(sqlx::AssertSqlSafe(insert_calls(100))).execute(&app.db).await.unwrap();
     let month = time::OffsetDateTime::now_utc() - time::Duration::days(30);
-    store::model::learn(&app.store, month, 1_000).await.unwrap();
+    store::model::update_estimates(&app.store, month, 1_000).await.unwrap();
     assert_eq!(
         app.one::<Option<i64>>("select input_permille from model where model = 'claude-haiku-4-5'").await,
         None,
@@ -197,7 +197,7 @@ async fn input_estimate_is_learned_from_reported_usage() {
     sqlx::query(sqlx::AssertSqlSafe(by_api)).execute(&app.db).await.unwrap();
     // No more rows are read than allowed, however rarely a model is called. Without a server, which would learn by itself.
     let app = app.stop_server().await;
-    store::model::learn(&app.store, month, 199).await.unwrap();
+    store::model::update_estimates(&app.store, month, 199).await.unwrap();
     let is_unknown = "select input_permille is null from model where model = 'claude-haiku-4-5'";
     assert!(app.one::<bool>(is_unknown).await, "199 calls are too few");
     let (url, _stop) = app.start_second().await; // It learns the ratio at startup.

@@ -83,7 +83,7 @@ fn Shown(view: KeysView) -> impl IntoView {
 }
 
 /// Describes a key that doesn't work now; `None` if it works.
-fn obstacle(key: &ApiKey, now: OffsetDateTime) -> Option<String> {
+fn inactive_reason(key: &ApiKey, now: OffsetDateTime) -> Option<String> {
     match key.state(now) {
         ApiKeyState::Active => None,
         ApiKeyState::Tripped => {
@@ -108,7 +108,7 @@ fn key_row(key: ApiKey, used: KeyUse, shows_cost: bool, now: OffsetDateTime) -> 
         view! { <p class="hint">{format!("Last 30 days: {calls}, {} tokens{cost}.", used.tokens)}</p> }
     });
     let (path, name) = (format!("/settings/keys/{}", key.id), key.name.clone());
-    let stopped = obstacle(&key, now).map(|text| view! { <p><Draw icon=Icon::Alert/><span>{text}</span></p> });
+    let stopped = inactive_reason(&key, now).map(|text| view! { <p><Draw icon=Icon::Alert/><span>{text}</span></p> });
     let resume = matches!(key.state(now), ApiKeyState::Paused | ApiKeyState::Tripped).then(|| {
         view! {
             <form method="post" action=format!("{path}/resume")>

@@ -6,31 +6,31 @@ use proptest::prelude::*;
 
 /// A message of a user or the model, without what only one format has.
 #[derive(Clone, Debug)]
-enum Said {
+enum Entry {
     User(String),
     Assistant(String),
     /// A call with its result.
     Call(String, String),
 }
 
-fn said() -> impl Strategy<Value = Vec<Said>> {
+fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let text = "[a-zé🦀 \"\\\\]{0,12}[a-z]";
     let one = prop_oneof![
-        text.prop_map(Said::User),
-        text.prop_map(Said::Assistant),
-        (text, text).prop_map(|(argument, result)| Said::Call(argument, result)),
+        text.prop_map(Entry::User),
+        text.prop_map(Entry::Assistant),
+        (text, text).prop_map(|(argument, result)| Entry::Call(argument, result)),
     ];
     prop::collection::vec(one, 1..8)
 }
 
-fn completion(said: &[Said]) -> Value {
+fn completion(entries: &[Entry]) -> Value {
     let mut messages =
         vec![json!({"role": "system", "content": "Be brief."}), json!({"role": "user", "content": "Start."})];
-    for (n, said) in said.iter().enumerate() {
-        match said {
-            Said::User(text) => messages.push(json!({"role": "user", "content": text})),
-            Said::Assistant(text) => messages.push(json!({"role": "assistant", "content": text})),
-            Said::Call(argument, result) => {
+    for (n, entry) in entries.iter().enumerate() {
+        match entry {
+            Entry::User(text) => messages.push(json!({"role": "user", "content": text})),
+            Entry::Assistant(text) => messages.push(json!({"role": "assistant", "content": text})),
+            Entry::Call(argument, result) => {
                 let id = format!("call_{n}");
                 let function = json!({"name": "f", "arguments": json!({"x": argument}).to_string()});
                 messages.push(json!({"role": "assistant", "content": null, "tool_calls": [{"id": id, "type": "function", "function": function}]}));
@@ -70,8 +70,8 @@ fn translated(request: &ApiRequest) -> ApiRequest {
 
 proptest! {
     #[test]
-    fn conversations_survive_translation(said in said()) {
-        let request = parse(ApiFormat::ChatCompletions, &completion(&said));
+    fn conversations_survive_translation(entries in entries()) {
+        let request = parse(ApiFormat::ChatCompletions, &completion(&entries));
         let there = translated(&request);
         prop_assert_eq!(summary(&there.conversation()), summary(&request.conversation()));
         let back = translated(&there);

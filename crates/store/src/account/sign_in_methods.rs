@@ -1,6 +1,6 @@
 //! The ways in which a user can sign in.
 
-use super::payer::hold;
+use super::payer::lock;
 use crate::{Result, Tx};
 use domain::UserId;
 use sqlx::PgExecutor;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// The ways in which a user can prove their identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ways {
+pub struct SignInMethods {
     /// Whether the account has a password.
     pub has_password: bool,
     /// Number of passkeys.
@@ -17,7 +17,7 @@ pub struct Ways {
     pub has_totp: bool,
 }
 
-impl Ways {
+impl SignInMethods {
     /// Returns whether the user can prove their identity here, without another service.
     #[must_use]
     pub fn has_proof(&self) -> bool {
@@ -29,9 +29,9 @@ impl Ways {
 ///
 /// # Errors
 /// Returns an error if the query fails or the account doesn't exist.
-pub async fn ways(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Ways> {
+pub async fn sign_in_methods(db: impl PgExecutor<'_>, user_id: UserId) -> Result<SignInMethods> {
     Ok(sqlx::query_as!(
-        Ways,
+        SignInMethods,
         r#"select password_hash is not null as "has_password!",
                   (select count(*) from passkey p where p.user_id = a.user_id) as "passkeys!",
                   exists (select from totp t where t.user_id = a.user_id) as "has_totp!"
@@ -47,8 +47,8 @@ pub async fn ways(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Ways> {
 ///
 /// # Errors
 /// Returns an error if a query fails or the account doesn't exist.
-pub async fn lock_ways_in(tx: &mut Tx, user_id: UserId) -> Result<i64> {
-    hold(tx, user_id).await?;
+pub async fn lock_sign_in_methods(tx: &mut Tx, user_id: UserId) -> Result<i64> {
+    lock(tx, user_id).await?;
     Ok(sqlx::query_scalar!(
         r#"select (case when password_hash is null then 0 else 1 end)
                   + (select count(*) from passkey p where p.user_id = a.user_id)
@@ -76,7 +76,7 @@ pub enum Removal<T> {
 /// # Errors
 /// Returns an error if a query fails or the account doesn't exist.
 pub async fn remove_password(tx: &mut Tx, user_id: UserId) -> Result<Removal<()>> {
-    let ways = lock_ways_in(tx, user_id).await?;
+    let methods = lock_sign_in_methods(tx, user_id).await?;
     let has_password = sqlx::query_scalar!(
         r#"select password_hash is not null as "has_password!" from account where user_id = $1"#,
         Uuid::from(user_id),
@@ -86,7 +86,7 @@ pub async fn remove_password(tx: &mut Tx, user_id: UserId) -> Result<Removal<()>
     if !has_password {
         return Ok(Removal::Unknown);
     }
-    if ways < 2 {
+    if methods < 2 {
         return Ok(Removal::LastWayIn);
     }
     sqlx::query!("update account set password_hash = null where user_id = $1", Uuid::from(user_id))
@@ -100,7 +100,7 @@ pub async fn remove_password(tx: &mut Tx, user_id: UserId) -> Result<Removal<()>
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn remove_added_ways(db: impl PgExecutor<'_>, user_id: UserId) -> Result<()> {
+pub async fn remove_added_sign_in_methods(db: impl PgExecutor<'_>, user_id: UserId) -> Result<()> {
     sqlx::query!(
         "with i as (delete from identity where user_id = $1),
               p as (delete from passkey where user_id = $1),
