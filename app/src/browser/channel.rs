@@ -1,4 +1,4 @@
-//! Tells the user's other tabs which turns have started.
+//! Notifies the user's other tabs of turns that have started.
 
 use super::json::{Json, JsonObject};
 use std::rc::Rc;
@@ -34,7 +34,7 @@ impl Channel {
             });
             let closure = Closure::<dyn FnMut(MessageEvent)>::wrap_aborting(handler as Box<dyn FnMut(MessageEvent)>);
             channel.set_onmessage(Some(closure.as_ref().unchecked_ref::<js_sys::Function>()));
-            // The channel lives as long as the page.
+            // The channel is used as long as the page exists.
             closure.forget();
         }
         Rc::new(Self(channel))

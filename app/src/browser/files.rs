@@ -90,7 +90,7 @@ pub async fn upload(file: &LocalFile, on_progress: impl Fn(u8) + 'static) -> Res
     let progress = Closure::<dyn FnMut(ProgressEvent)>::new(move |event: ProgressEvent| on_progress(percent(&event)));
     let end = Closure::<dyn FnMut()>::new(move || {
         if let Some(done) = done.borrow_mut().take() {
-            // The receiver is gone if the upload was canceled.
+            // The receiver is dropped if the upload was canceled.
             let _ = done.send(());
         }
     });

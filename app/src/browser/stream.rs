@@ -61,7 +61,7 @@ pub async fn start_turn(body: &str) -> Result<Events, Failure> {
 /// Returns a turn's events with sequence numbers above `after`.
 ///
 /// # Errors
-/// Returns the server's refusal if the event log is gone or the turn isn't the user's, or that no response arrived.
+/// Returns the server's refusal if the event log has expired or the turn isn't the user's, or that no response arrived.
 pub async fn resume(turn: &str, after: u64) -> Result<Events, Failure> {
     events(api::send("GET", &format!("/api/turns/{turn}/events?view=html&after={after}"), None).await?)
 }

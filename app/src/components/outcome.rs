@@ -94,7 +94,7 @@ pub fn NoteTemplates() -> impl IntoView {
 /// A note above a response: whether the oldest messages of a conversation that no longer fits its model were summarized or left out.
 #[component]
 pub fn HistoryNote(
-    /// What became of them.
+    /// Whether they were summarized or left out.
     cut: HistoryCut,
 ) -> impl IntoView {
     let sentence = match cut {

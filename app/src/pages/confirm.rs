@@ -10,7 +10,7 @@ use crate::page_context::page_context;
 use crate::view::factors::FactorsView;
 use leptos::prelude::*;
 
-/// Renders the page that asks for a proof of identity.
+/// Renders the page that requests a proof of identity.
 #[component]
 pub fn Confirm() -> impl IntoView {
     view! {
@@ -21,7 +21,7 @@ pub fn Confirm() -> impl IntoView {
     }
 }
 
-/// The ways that the user has. With the parameter `factor` only those that are two factors.
+/// The methods that the user has. With the parameter `factor` only those that are two factors.
 #[component]
 fn ProofMethods(factors: FactorsView) -> impl IntoView {
     let context = page_context();

@@ -1,11 +1,11 @@
-//! `/sign-in/second`: asks for a code of the authenticator app, or a recovery code, after another proof of identity.
+//! `/sign-in/second`: requests a code of the authenticator app, or a recovery code, after another proof of identity.
 
 use crate::components::auth_card::{AuthCard, NextField};
 use crate::components::field::{Field, FormError};
 use crate::page_context::page_context;
 use leptos::prelude::*;
 
-/// Renders the page that asks for the second factor.
+/// Renders the page that requests the second factor.
 #[component]
 pub fn SecondFactor() -> impl IntoView {
     view! {

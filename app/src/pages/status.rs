@@ -121,7 +121,7 @@ fn bar(index: usize, hour: Hour) -> impl IntoView {
     view! { <rect class=class x=x y=top width="8" height=height></rect> }
 }
 
-/// Says in which hours calls failed.
+/// Describes in which hours calls failed.
 fn describe_failed_hours(hours: &[Hour]) -> String {
     let is_bad = |hour: &&Hour| matches!(hour.outcome, HourOutcome::SomeErrors | HourOutcome::MostlyErrors);
     let times: Vec<String> = hours.iter().filter(is_bad).map(|hour| clock(hour.at)).collect();

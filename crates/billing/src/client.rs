@@ -104,7 +104,7 @@ impl Stripe {
     }
 
     /// Sends a change. All attempts of one call share one idempotency key, so that a retry isn't applied twice. Each call has a new key:
-    /// for a day, Stripe repeats its first response to a key, even if that was an error or the object is gone by then.
+    /// for a day, Stripe repeats its first response to a key, even if that was an error or the object was deleted since.
     pub(crate) async fn post<T: miniserde::Deserialize>(
         &self,
         request: &(impl StripeRequest + Sync),

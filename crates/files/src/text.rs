@@ -27,7 +27,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<String, Refused> {
     bounded(&decoded(bytes).ok_or(Refused::Unsupported)?, Refused::Empty)
 }
 
-/// Returns what [`is_text`] looks at: the file, or its first bytes without a character that is cut.
+/// Returns what [`is_text`] checks: the file, or its first bytes without a character that is cut.
 fn beginning(bytes: &[u8]) -> &[u8] {
     let Some(head) = bytes.get(..MAX_BYTES) else { return bytes };
     match std::str::from_utf8(head) {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// Minimum time that meters are kept, because a hold can outlive short windows.
 const MIN_KEPT_MS: u64 = 90_000_000;
 
-/// The scripts for one run of the Redis process. Their text contains the run id, so only that process knows their hashes: after a
+/// The scripts for one run of the Redis process. Their text contains the run id, so their hashes exist only in that process: after a
 /// restart, or a failover to a replica, the first call fails with NOSCRIPT and the new run id is fetched. Requires Redis 7, which
 /// doesn't store scripts in its snapshots.
 pub(crate) struct ScriptSet {

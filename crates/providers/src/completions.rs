@@ -92,7 +92,7 @@ impl Reader for Completions {
         let has_output = out.len() > before;
         out[before..].iter().for_each(|chunk| self.ending.note_output(chunk));
         if has_output {
-            self.ending.note_more();
+            self.ending.discard_stop();
         }
         let has_counts = self.counts.add(event);
         if has_counts {

@@ -72,8 +72,8 @@ impl Ending {
         self.is_refusal = true;
     }
 
-    /// Forgets "stop" because output follows it: some servers send it with every event.
-    pub fn note_more(&mut self) {
+    /// Discards "stop" because output follows it: some servers send it with every event.
+    pub fn discard_stop(&mut self) {
         self.reason = self.reason.filter(|reason| *reason != End::Complete);
     }
 

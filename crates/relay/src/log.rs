@@ -36,7 +36,7 @@ pub type Tail = Pin<Box<dyn Stream<Item = Entry> + Send>>;
 
 pub(crate) struct Log {
     pub entries: Mutex<Vec<Entry>>,
-    /// Number of entries, which readers wait on. `u64::MAX` once the owner is gone.
+    /// Number of entries, which readers wait on. `u64::MAX` once the owner was dropped.
     pub length: watch::Sender<u64>,
     pub stop: watch::Sender<bool>,
 }

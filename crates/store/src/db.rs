@@ -1,11 +1,11 @@
-//! Connections to Postgres: a pool with a deadline for every operation, which is replaced when its connections are dead.
+//! Connections to Postgres: a pool with a deadline for every operation, which is replaced when its connections no longer respond.
 //!
 //! sqlx has no timeout for responses, neither for statements nor for the ping when a connection returns to the pool. If a firewall or a
 //! failover leaves connections half-open, they exhaust the pool until the process is restarted. Therefore:
 //!
 //! - Every statement has a deadline, after which its connection is closed.
 //! - Returning a connection to the pool has a deadline too.
-//! - A watchdog with its own connection replaces the pool when old connections are dead but new ones work. It reports Postgres as down when
+//! - A watchdog with its own connection replaces the pool when old connections no longer respond but new ones work. It reports Postgres as down when
 //!   new connections fail, so that requests are refused at once instead of each waiting for its own timeout.
 
 use crate::pool::{Connections, Leased, Purpose, Shared, new_pool};

@@ -40,7 +40,7 @@ pub async fn postpone(db: impl PgExecutor<'_>, keys: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Forgets objects that were deleted from the store.
+/// Deletes the rows of objects that were deleted from the store.
 ///
 /// # Errors
 /// Returns an error if the query fails.

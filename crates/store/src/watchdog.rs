@@ -35,7 +35,7 @@ async fn watch(shared: Weak<Shared>) {
             match timeout(PROBE, shared.options.connect()).await {
                 Ok(Ok(new)) => {
                     connection = Some(new);
-                    // The old connection was dead and a new one works: the pool's connections are as old and probably dead too.
+                    // The old connection doesn't respond and a new one works: the pool's connections are as old and probably fail too.
                     if had_connection || was_down {
                         tracing::warn!("connections to Postgres were lost; replacing the pool");
                         shared.replace_pool();

@@ -144,7 +144,7 @@ pub(crate) async fn resume(app: &AppState, viewer: &Viewer, id: ApiKeyId) -> Res
     found(api_key::resume(&app.db, viewer.user_id, id).await?)
 }
 
-/// Revokes one of the viewer's keys for good.
+/// Revokes one of the viewer's keys permanently.
 ///
 /// # Errors
 /// Returns a rejection if the viewer has no such key.

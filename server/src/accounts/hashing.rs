@@ -16,13 +16,13 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct HashingThreads {
     /// Bounded by the slots.
     jobs: UnboundedSender<Job>,
-    /// Permits for the running and the waiting.
+    /// Permits for the jobs that run or wait.
     slots: Arc<Semaphore>,
 }
 
-/// A slot among the running and the waiting. Free again once its work is done, or when it is dropped.
+/// A slot for a job that runs or waits. Free again once its work is done, or when it is dropped.
 #[derive(Debug)]
-#[must_use = "dropping it gives the slot up"]
+#[must_use = "dropping it releases the slot"]
 pub(crate) struct QueueSlot {
     _permit: OwnedSemaphorePermit,
 }
@@ -74,13 +74,13 @@ impl HashingThreads {
     }
 }
 
-/// Runs jobs until the sender is gone.
+/// Runs jobs until the sender is dropped.
 fn run_jobs(queue: &Mutex<UnboundedReceiver<Job>>) {
     lower_priority();
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(job) = next else { return };
-        // A panic was logged by its hook, and its request fails because the job's sender is dropped. The thread goes on.
+        // A panic was logged by its hook, and its request fails because the job's sender is dropped. The thread continues.
         let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }

@@ -77,7 +77,7 @@ async fn rebuild_meters(app: &AppState, admin: UserId, user_id: UserId, why: &st
     Ok(store::audit::write(&app.db, &entry, AppState::now()).await?)
 }
 
-/// Revokes one of a user's API keys for good, with its audit row. The row names the key by its prefix.
+/// Revokes one of a user's API keys permanently, with its audit row. The row names the key by its prefix.
 pub(crate) async fn revoke_api_key(
     app: &AppState,
     admin: UserId,

@@ -17,7 +17,7 @@ const PAGE: &str = "/settings/import";
 /// Maximum size of a body that is read. The rest of a file that is too large is read and dropped up to this size, so that its user sees the
 /// reason for the refusal.
 pub(crate) const MAX_BODY: usize = 4 * MAX_UPLOAD;
-/// How long the response waits for the import, which then goes on in the background.
+/// How long the response waits for the import, which then continues in the background.
 const WAIT: Duration = Duration::from_secs(15);
 
 const UNREADABLE: &str = "The upload was interrupted. Check your connection and upload the file again.";

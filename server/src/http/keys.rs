@@ -218,7 +218,7 @@ pub(crate) async fn resume(
     answer(&app, request, done, "key-resumed").await
 }
 
-/// `POST /settings/keys/{key_id}/revoke`: revokes a key for good.
+/// `POST /settings/keys/{key_id}/revoke`: revokes a key permanently.
 pub(crate) async fn revoke(
     State(app): State<AppState>,
     Id(id): Id<ApiKeyId>,

@@ -44,7 +44,7 @@ struct ResetForm {
     password: SecretString,
 }
 
-/// `POST /reset`: sets a new password, ends all other sessions and signs in, or asks for the second factor first.
+/// `POST /reset`: sets a new password, ends all other sessions and signs in, or requests the second factor first.
 pub(crate) async fn reset(
     State(app): State<AppState>,
     session: Session,

@@ -313,7 +313,7 @@ fn with_headers(router: Router<AppState>, app: &AppState) -> Router<AppState> {
                     let path = request.uri().path();
                     let path = match path {
                         path if path.starts_with("/share/") => "/share/…",
-                        // A program may have put its key into the URL.
+                        // A client may have put its key into the URL.
                         path if v1::is_key_in_path(path) => "/v1/…",
                         path => path,
                     };

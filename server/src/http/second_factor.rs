@@ -1,4 +1,4 @@
-//! Handlers of `/sign-in/second`, which asks for the second factor.
+//! Handlers of `/sign-in/second`, which requests the second factor.
 
 use crate::AppState;
 use crate::accounts::{second_factor, sign_in};

@@ -38,7 +38,7 @@ pub(crate) struct Protection {
     pub forwards: IgnoredForwards,
     /// Open streams.
     pub streams: Arc<OpenStreams>,
-    /// Streams to programs.
+    /// Streams to API clients.
     pub replies: Arc<UserSlots>,
     /// Requests with unknown API keys.
     pub unknown_keys: UnknownKeys,

@@ -13,7 +13,7 @@ const KNOWN_FOR: Duration = Duration::from_secs(3_600);
 /// Maximum number of keys that are remembered.
 const MAX_KNOWN: usize = 20_000;
 
-/// Unknown keys by address, and the hashes of keys that this process has found in the database. The latter authenticate nobody: each call is
+/// Unknown keys by address, and the hashes of keys that this process has found in the database. The latter authenticate no call: each is
 /// still looked up.
 #[derive(Default)]
 pub(crate) struct UnknownKeys {

@@ -64,7 +64,7 @@ pub(crate) fn caps<'a>(app: &AppState, context: &TurnContext, models: impl IntoI
 /// Reserves the turn's maximum usage. Returns `None` if this turn was admitted before.
 ///
 /// # Errors
-/// Returns a problem that says when the turn would fit.
+/// Returns a problem with the time at which the turn would fit.
 pub(super) async fn admit(
     app: &AppState,
     request: &mut TurnRequest,

@@ -30,7 +30,7 @@ pub(super) enum Ending {
     Cut,
     /// The provider's stream broke off.
     Broke(ProviderError),
-    /// This server canceled it, or another server considered it dead and ended it.
+    /// This server canceled it, or another server found its lease expired and ended it.
     Canceled(Problem),
 }
 
@@ -111,7 +111,7 @@ fn ending(end: End) -> Ending {
     }
 }
 
-/// Returns the problem shown to the user if a stream broke off. `has_text` tells whether any text was received.
+/// Returns the problem shown to the user if a stream broke off. `has_text` is whether any text was received.
 fn broken_problem(error: &ProviderError, has_text: bool) -> Problem {
     let problem = if has_text { Problem::model_interrupted() } else { Problem::model_failed() };
     Problem { incident: internal(error).incident, ..problem }

@@ -29,7 +29,7 @@ pub(super) enum Cause {
     Stopped,
     /// This server shuts down.
     Restarting,
-    /// Another server considered it dead and ended it.
+    /// Another server found its lease expired and ended it.
     Lost,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Interruption {
 }
 
 impl Interruption {
-    /// Decides what becomes of the call to `model`.
+    /// Decides whether the call to `model` is read to its end.
     pub fn of(cause: Cause, model: &Model, may_be_billed: bool, opening: Option<Opening>) -> Self {
         let is_read_on =
             |opening: &Opening| cause != Cause::Lost && model.thinking != Thinking::None && opening.is_outstanding();
@@ -140,12 +140,12 @@ pub(super) async fn attempt(app: &AppState, pending: &PendingTurn, log: &Writer)
     }
 }
 
-/// Stores what a call has taught about its model, and returns its response.
+/// Stores the request field for the output limit if this call had to find it out, and returns its response.
 pub(super) async fn store_learned_limit(app: &AppState, model: &ModelName, opened: Opened) -> Chunks {
     if let Some(limit) = opened.learned
         && let Err(error) = store::model::set_output_limit(&app.db, model, limit).await
     {
-        // The next call learns it again.
+        // The next call finds it out again.
         internal(&error);
     }
     opened.chunks
@@ -156,7 +156,7 @@ pub(super) async fn interrupted(app: &AppState, pending: &PendingTurn, log: &Wri
     tokio::select! {
         () = log.stopped() => Cause::Stopped,
         () = app.cancel_turns.cancelled() => Cause::Restarting,
-        // A provider may take longer to begin than a lease lasts. Another server then considered this turn dead and ended it.
+        // A provider may take longer to begin than a lease lasts. Another server then found the lease expired and ended the turn.
         () = renew_lease(app, pending.turn.turn_id, &pending.turn.reservation, FIRST_BEAT) => Cause::Lost,
     }
 }

@@ -2,7 +2,7 @@
 //! is kept of its text, except the answer to a request with an `Idempotency-Key`.
 //!
 //! The end of the connection stops a call, as a user stops a turn: its provider is canceled, and what it may bill is recorded. With an
-//! `Idempotency-Key` the call goes on, because the same request can still get its answer.
+//! `Idempotency-Key` the call continues, because the same request can still get its answer.
 
 use super::admit::{caps, check_switches, refusal_problem};
 use super::answer::Answer;
@@ -64,7 +64,7 @@ pub(crate) async fn begin(app: &AppState, call: CallRequest) -> Result<Begun, Fa
     let (head, accepted) = oneshot::channel();
     let (sender, pieces) = mpsc::unbounded_channel();
     app.turns.spawn(run(app.clone(), call, head, sender));
-    Ok(match accepted.await.map_err(|_| internal(&"a call's task is gone"))?? {
+    Ok(match accepted.await.map_err(|_| internal(&"a call's task ended without a result"))?? {
         Accepted::Started { model, quota, key } => Begun::Started(StartedCall { model, quota, key, pieces }),
         Accepted::Replayed(answer) => Begun::Replayed(answer),
     })
@@ -109,7 +109,7 @@ async fn answer(
             finish(app, &call, running).await;
         }
         Err(failure) => {
-            give_up_claim(app, &call).await;
+            release_claim(app, &call).await;
             drop(head.send(Err(failure)));
         }
     }
@@ -134,12 +134,12 @@ async fn claim(app: &AppState, call: &CallRequest) -> Result<Option<StoredAnswer
     }
 }
 
-/// Gives the claim of a request up that has no complete answer.
-async fn give_up_claim(app: &AppState, call: &CallRequest) {
+/// Releases the claim of a request that has no complete answer.
+async fn release_claim(app: &AppState, call: &CallRequest) {
     if let Some(claim) = call.claim()
         && let Err(error) = store::api_call::release(&app.db, &claim).await
     {
-        // It is taken over a minute after the turn.
+        // The claim expires a minute after the turn.
         internal(&error);
     }
 }
@@ -262,7 +262,7 @@ async fn finish(app: &AppState, call: &CallRequest, mut running: RunningTurn) {
     drop(chunks);
     let usage = close_ended(&turn, &answer);
     if let Some(problem) = answer.problem() {
-        give_up_claim(app, call).await;
+        release_claim(app, call).await;
         return record_and_end(app, turn, &answer, usage, || reply.fail(problem)).await;
     }
     // Stored before the turn ends: a repeated request then finds either a running turn or the answer.
@@ -321,7 +321,7 @@ async fn end_reply(app: &AppState, call: &CallRequest, reply: Reply, answer: &An
 async fn store_answer(app: &AppState, call: &CallRequest, answer: &Answer, stored: Option<&StoredAnswer>) -> bool {
     let (Some(claim), Some(stored)) = (call.claim(), stored) else { return true };
     if answer.outcome() == Outcome::Stopped {
-        give_up_claim(app, call).await;
+        release_claim(app, call).await;
         return true;
     }
     let saved = store::api_call::save_answer(&app.db, &claim, stored).await;

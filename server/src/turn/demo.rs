@@ -65,10 +65,10 @@ pub(crate) async fn begin(
     // The rest runs in a server task, so a closed tab doesn't affect it.
     let (head, started) = oneshot::channel();
     app.turns.spawn(run(app.clone(), subject, text, slot, head));
-    started.await.map_err(|_| internal(&"a demo's task is gone"))?
+    started.await.map_err(|_| internal(&"a demo's task ended without a result"))?
 }
 
-/// Returns a problem in words for a visitor, who has no draft, no plan and no other models.
+/// Rewords a problem for a visitor, who has no draft, no plan and no other models.
 pub(crate) fn explain(problem: Problem) -> Problem {
     let again = problem.retry_after_ms.map(|ms| format!(" It works again in {}.", wait(ms))).unwrap_or_default();
     let message = match problem.kind {
@@ -86,7 +86,7 @@ pub(crate) fn explain(problem: Problem) -> Problem {
 }
 
 async fn run(app: AppState, subject: String, text: String, slot: OwnedSemaphorePermit, head: oneshot::Sender<Head>) {
-    // The demo continues even if the receiver of `head` is gone. Boxed, because what starting needs is dropped before the answer runs.
+    // The demo continues even if the receiver of `head` was dropped. Boxed, because what starting needs is dropped before the answer runs.
     match Box::pin(start(&app, &subject, &text)).await {
         Ok((running, started)) => {
             let _ = head.send(Ok(started));

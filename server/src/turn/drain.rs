@@ -33,7 +33,7 @@ pub(super) async fn read(app: &AppState, turn: &ActiveTurn, rest: Chunks, receip
     count(receipt);
 }
 
-/// Takes a turn back that was stopped before its response began, and reads its call to the end in a task of its own. The user's message is
+/// Withdraws a turn that was stopped before its response began, and reads its call to the end in a task of its own. The user's message is
 /// back in the message box when this returns.
 pub(super) async fn withdraw(app: &AppState, pending: PendingTurn, opening: Opening) {
     let is_withdrawn = remove_messages(app, &pending).await;

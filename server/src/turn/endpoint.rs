@@ -119,7 +119,7 @@ impl Endpoint {
         opening.await
     }
 
-    /// Takes a place among the provider's calls in progress.
+    /// Takes a slot of the provider's calls in progress.
     async fn acquire_slot(&self) -> Result<Option<OwnedSemaphorePermit>, NotOpened> {
         let Some(slots) = &self.slots else { return Ok(None) };
         match tokio::time::timeout(SLOT_WAIT, Arc::clone(slots).acquire_owned()).await {

@@ -67,7 +67,7 @@ async fn finish_and_drain(app: &AppState, turn: ActiveTurn, mut answer: Answer, 
     let held = || quota_of(&turn.viewer.plan, turn.reservation.permit.snapshot());
     let quota = app.quotas.quota(&turn.viewer).await.unwrap_or_else(|_| held());
     log.append(&[finish_event(&answer, (so_far, source), cost, quota)]).await;
-    // Followers on other servers learn that the log is complete.
+    // Ends the log for followers on other servers.
     drop(log);
     drain::read(app, &turn, rest, &mut answer.receipt).await;
     let (usage, source) = close_ended(&turn, &answer);

@@ -61,7 +61,7 @@ pub(crate) async fn tail(app: &AppState, turn_id: TurnId, after: u64) -> Result<
                 )
                 .into());
             }
-            // The server of this turn is gone and nothing was streamed, so there is nothing to wait for.
+            // The server of this turn has crashed and nothing was streamed, so there is nothing to wait for.
             Some(turn) if !turn.is_alive || began.elapsed() > FOLLOW => {
                 return Err(Problem::new(
                     ProblemKind::Gone,

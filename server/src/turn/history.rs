@@ -1,5 +1,5 @@
 //! Long conversations: once a conversation no longer fits its model, the oldest turns are replaced by a summary, or left out if none can
-//! be made. The transcript says which.
+//! be made. The transcript shows which.
 
 use super::cut::{Cut, Replacement, Room, Sizes, StoredSize};
 use super::prompt::{FullPrompt, Prompt, count, min_output, run_counting, summary_message};

@@ -1,4 +1,4 @@
-//! The lease of a turn: while it is renewed, no other server considers the turn dead.
+//! The lease of a turn: while it is renewed, no other server ends the turn.
 
 use crate::AppState;
 use domain::TurnId;

@@ -15,9 +15,9 @@ const REFUSED_FOR: Duration = Duration::minutes(5);
 /// Number of errors in a row within a minute that are a loop.
 const ERRORS: u64 = 30;
 const MINUTE: Duration = Duration::MINUTE;
-/// Number of mails about a key in a day. An API client that goes on after each refusal would send hundreds.
+/// Number of mails about a key in a day. An API client that continues after each refusal would cause hundreds.
 const MAILS: u64 = 3;
-/// Bytes of a request's hash that tell requests of one key apart.
+/// Bytes of a request's hash that distinguish requests of one key.
 const HASH_BYTES: usize = 16;
 /// Minimum number of entries in memory at which old ones are removed.
 const SWEEP_AT: usize = 10_000;
@@ -30,7 +30,7 @@ pub(crate) struct LoopBreaker {
     repeats: u64,
     /// The requests that this server saw, by key and hash.
     seen: Mutex<Recent<String, Seen>>,
-    /// The last time this server forgot the errors of a key, because a call succeeded.
+    /// The last time this server cleared the errors of a key, because a call succeeded.
     cleared: Mutex<Recent<ApiKeyId, OffsetDateTime>>,
 }
 
@@ -121,12 +121,12 @@ impl LoopBreaker {
                 self.trip(key, TripReason::Errors, now).await;
             }
         } else if self.is_clearing_due(key, now) {
-            // Errors that can't be forgotten now leave the window within a minute.
+            // Errors that can't be cleared now leave the window within a minute.
             let _ = self.quotas.clear_repeats(&name).await;
         }
     }
 
-    /// Remembers a request. Returns how many calls must be counted in Redis: none for the first one, both for the second.
+    /// Records a request. Returns how many calls must be counted in Redis: none for the first one, both for the second.
     fn note_request(&self, name: &str, now: OffsetDateTime) -> u64 {
         let mut seen = lock(&self.seen);
         let seen = seen.recent_entries(|seen| now - seen.last < MINUTE);
@@ -139,7 +139,7 @@ impl LoopBreaker {
         }
     }
 
-    /// Returns whether the errors of a key are to be forgotten: at most once a second, unless this server saw one since.
+    /// Returns whether the errors of a key are to be cleared: at most once a second, unless this server saw one since.
     fn is_clearing_due(&self, key: ApiKeyId, now: OffsetDateTime) -> bool {
         let mut cleared = lock(&self.cleared);
         let cleared = cleared.recent_entries(|at| now - *at < MINUTE);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_success_forgets_the_errors_at_most_once_a_second() {
+    async fn a_success_clears_the_errors_at_most_once_a_second() {
         let (breaker, key) = (breaker(5), ApiKeyId::at(NOW));
         for _ in 0..2 {
             for _ in 1..ERRORS {

@@ -94,7 +94,7 @@ pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequ
     // The rest runs in a server task, so a closed tab doesn't affect it.
     let (head, started) = oneshot::channel();
     app.turns.spawn(run_turn(app.clone(), viewer.clone(), chat_request.clone(), context, head));
-    match started.await.map_err(|_| internal(&"a turn's task is gone"))?? {
+    match started.await.map_err(|_| internal(&"a turn's task ended without a result"))?? {
         Some(started) => Ok(started),
         None => followed(app, &viewer, &chat_request).await,
     }
@@ -116,7 +116,7 @@ async fn run_turn(
     context: TurnContext,
     head: oneshot::Sender<Head>,
 ) {
-    // The turn continues even if the receiver of `head` is gone. Boxed, because what starting needs is dropped before the response runs.
+    // The turn continues even if the receiver of `head` was dropped. Boxed, because what starting needs is dropped before the response runs.
     match Box::pin(start(&app, viewer, chat_request, context)).await {
         Ok(Some((running, started))) => {
             let _ = head.send(Ok(Some(started)));

@@ -48,7 +48,7 @@ impl NotOpened {
         self.was_called() && !matches!(self, Self::Provider(ProviderError::TooLong { .. }))
     }
 
-    /// Returns whether the provider failed an API client's call. Neither is a request that it finds invalid, whatever its message quotes.
+    /// Returns whether the provider failed an API client's call. A request that it finds invalid isn't its failure.
     pub fn is_failure_for_api(&self) -> bool {
         let is_invalid = matches!(
             self,
@@ -112,7 +112,7 @@ impl NotOpened {
 }
 
 /// Returns the problem of a prompt that the provider found too long, with the provider's numbers if it named them. Ours are used where they
-/// make sense: a prompt that we count as fitting isn't said to be that long.
+/// make sense: our count isn't shown if by it the prompt fits.
 fn too_long(model: &Model, tokens: Option<Tokens>, max: Option<Tokens>, estimated: Tokens) -> Problem {
     let max = max.or_else(|| Some(model.context).filter(|context| tokens.unwrap_or(estimated) > *context));
     let tokens = tokens.or(Some(estimated)).filter(|tokens| max.is_none_or(|max| *tokens > max));

@@ -235,7 +235,7 @@ async fn check_duplicate(app: &AppState, turn_id: TurnId) -> Result<(), Failure>
     }
 }
 
-/// Refuses a message one of whose files is gone or was sent meanwhile, unless that was a duplicate of this turn.
+/// Refuses a message one of whose files was deleted or sent meanwhile, unless that was a duplicate of this turn.
 async fn missing_file(app: &AppState, turn_id: TurnId) -> Result<(), Failure> {
     match store::turn::find(&app.db, turn_id).await? {
         Some(_) => Ok(()),

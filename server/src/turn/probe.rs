@@ -1,4 +1,4 @@
-//! A test call of a model: one short request that shows whether provider, key and model work, and what an answer costs. No user asks it, so
+//! A test call of a model: one short request that shows whether provider, key and model work, and what an answer costs. No user requests it, so
 //! it is neither admitted nor in the ledger.
 
 use super::endpoint::whole_ms;

@@ -105,7 +105,7 @@ impl Providers {
         }
     }
 
-    /// Takes note of a provider, so that its circuit is listed before its first call and the demo model gives way to it.
+    /// Registers a provider, so that its circuit is listed before its first call and the demo model is no longer offered.
     pub fn register(&self, provider: &Provider) {
         if provider.key_variable.as_ref().is_some_and(|name| self.keys.contains_key(name)) {
             self.has_key.store(true, Ordering::Relaxed);

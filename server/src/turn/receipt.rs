@@ -24,7 +24,7 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    /// Takes note of a chunk.
+    /// Records a chunk.
     pub fn note(&mut self, chunk: &Chunk) {
         match chunk {
             Chunk::Id(id) => self.request_id = Some(id.clone()),
@@ -46,8 +46,8 @@ impl Receipt {
         self.text_chunks + self.reasoning_chunks
     }
 
-    /// Returns whether the provider has counted all output that it sent. A count before the first output, as Anthropic sends it, says
-    /// nothing.
+    /// Returns whether the provider has counted all output that it sent. A count before the first output, as Anthropic sends it, doesn't
+    /// include any.
     pub fn counts_all_output(&self) -> bool {
         self.reported.is_some_and(|reported| reported.is_consistent)
             && self.chunks_reported > 0

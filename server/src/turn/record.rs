@@ -36,8 +36,8 @@ impl Retries {
     }
 }
 
-/// Records the end of a turn and returns its cost. Without a conversation no message is stored. If another server considered this turn dead
-/// and ended it with an estimate, the exact usage is added as a correction.
+/// Records the end of a turn and returns its cost. Without a conversation no message is stored. If another server found its lease
+/// expired and ended it with an estimate, the exact usage is added as a correction.
 ///
 /// # Errors
 /// Returns the problem shown to the user if it can't be recorded, or if another server has ended this turn.

@@ -1,4 +1,4 @@
-//! The reply to a program that called by API: its provider's chunks in the format that the program speaks.
+//! The reply to an API client: the provider's chunks in the client's format.
 
 use super::call_problem::ApiError;
 use domain::{Model, Problem, Usage};
@@ -98,7 +98,7 @@ impl Reply {
         if let Some(kept) = &mut self.kept {
             kept.push_str(&frames);
         }
-        // Fails if the program is gone.
+        // Fails if the client has disconnected.
         let _ = self.pieces.send(Piece::Frames(frames));
     }
 

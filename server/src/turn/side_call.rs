@@ -37,7 +37,7 @@ pub(super) struct SideCall<'a> {
     pub max_time: Duration,
 }
 
-/// What became of a side call.
+/// The result of a side call.
 pub(super) enum SideResult {
     /// Its response is complete, or was cut off at its maximum length.
     Text(String),
@@ -96,7 +96,7 @@ pub(super) async fn run(app: &AppState, context: &TurnContext, call: SideCall<'_
 
 /// Calls the model, and stops the call once it takes too long. What the call may have used is recorded and settled in each case.
 async fn within(app: &AppState, pending: PendingTurn, max_time: Duration) -> Result<Option<String>, Failure> {
-    // A log that only this function can stop. Nobody follows a side call.
+    // A log without readers, which only this function can stop.
     let (relay, turn_id) = (Relay::memory(), pending.turn.turn_id);
     let answer = answer(app, pending, relay.open(turn_id));
     tokio::pin!(answer);
@@ -119,7 +119,7 @@ async fn answer(app: &AppState, pending: PendingTurn, log: Writer) -> Result<Opt
     let mut answer = stream(app, &mut running).await;
     let RunningTurn { turn, chunks, .. } = running;
     if drain::is_due(&turn.model, &answer) {
-        // The caller goes on without a response while the rest of this call is read.
+        // The caller continues without a response while the rest of this call is read.
         let own = app.clone();
         app.turns.spawn(async move {
             drain::read(&own, &turn, chunks, &mut answer.receipt).await;

@@ -30,7 +30,7 @@ pub(crate) struct ActiveTurn {
     pub other_input: Tokens,
     /// Estimated input.
     pub estimated: Tokens,
-    /// How the request of a program marks its prompt to be cached.
+    /// How the request of an API client marks its prompt to be cached.
     pub cache_marks: CacheMarks,
     /// Maximum output.
     pub max_output: Tokens,
@@ -80,7 +80,7 @@ pub(crate) struct OpenedTurn {
     pub chunks: Chunks,
 }
 
-/// A turn whose response is streamed to its event log, or to the program that called by API.
+/// A turn whose response is streamed to its event log, or to the API client.
 pub(crate) struct RunningTurn {
     pub turn: ActiveTurn,
     /// When the request was sent.

@@ -1,4 +1,4 @@
-//! Passes a provider's stream on to the turn's event log, or to the program that called by API.
+//! Passes a provider's stream on to the turn's event log, or to the API client.
 
 use super::answer::{Answer, Ending};
 use super::lease::{FIRST_BEAT, renew_lease};

@@ -8,7 +8,7 @@ pub(super) const MAX_BYTES: usize = 96 << 10;
 /// Marks where a message was shortened.
 const OMITTED: &str = " […] ";
 
-/// Returns the message that asks for a summary: of an earlier summary and the messages that came after it. Long messages are shortened
+/// Returns the message that requests a summary: of an earlier summary and the messages that came after it. Long messages are shortened
 /// until all of them together have at most about `max_bytes`.
 pub(super) fn message(
     earlier: Option<&str>,

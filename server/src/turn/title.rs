@@ -109,7 +109,7 @@ fn leaves_room(quota: &Quota, demand: Demand) -> bool {
     has_slots && quota.requests.remaining >= 2 && quota.tokens.remaining >= tokens
 }
 
-/// Returns the message that asks for a title.
+/// Returns the message that requests a title.
 fn message(question: &str, response: &str) -> PromptMessage {
     let text = format!(
         "Write a title of two to six words for the conversation below between a user and an assistant. Write it in the language of the \

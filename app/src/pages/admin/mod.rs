@@ -25,7 +25,7 @@ pub fn AdminTabs(
     view! { <nav class="tabs" aria-label="Admin">{tabs.into_iter().collect_view()}</nav> }
 }
 
-/// Confirms that a form was saved, if the query says so. Renders nothing otherwise.
+/// Confirms that a form was saved, if the query has the parameter `saved`. Renders nothing otherwise.
 #[component]
 pub fn Saved(
     /// What happened.

@@ -91,7 +91,7 @@ fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
     .into_any()
 }
 
-/// Describes why accounts may belong to one person. Empty if nothing says so.
+/// Describes why accounts may belong to the same user. Empty if nothing suggests it.
 fn shared_origin(same_block: Option<u64>, same_address: Option<u64>) -> String {
     // The server counts no further.
     let number = |n: u64| if n < 1_000 { n.to_string() } else { "1,000 or more".to_owned() };

@@ -70,7 +70,7 @@ pub fn ApiDocs() -> impl IntoView {
     }
 }
 
-/// Says that the text is a template. Renders nothing once the owner has confirmed it.
+/// Warns that the text is a template. Renders nothing once the owner has confirmed it.
 #[component]
 fn Template() -> impl IntoView {
     (!brand::LEGAL_CONFIRMED).then(|| {

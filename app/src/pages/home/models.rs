@@ -9,7 +9,7 @@ const MILLION: u64 = 1_000_000;
 /// A typical message and its answer: about a page of text to read, and half a page to write.
 const PAGE: (u64, u64) = (900, 350);
 
-/// Heads of the columns with numbers. On phones they stand beside the numbers.
+/// Heads of the columns with numbers. On phones they are shown beside the numbers.
 const READ: &str = "Per million tokens read";
 const WRITTEN: &str = "Per million tokens written";
 const BOTH: &str = "One page and its answer";

@@ -70,7 +70,7 @@ pub fn Data() -> impl IntoView {
     }
 }
 
-/// Says how long conversations are kept.
+/// Describes how long conversations are kept.
 fn retention(days: Option<u32>) -> String {
     match days {
         None => "Your conversations are kept until you delete them.".to_owned(),

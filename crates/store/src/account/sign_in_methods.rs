@@ -1,4 +1,4 @@
-//! The ways in which a user can sign in.
+//! The methods by which a user can sign in.
 
 use super::payer::lock;
 use crate::{Result, Tx};
@@ -6,7 +6,7 @@ use domain::UserId;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// The ways in which a user can prove their identity.
+/// The methods by which a user can prove their identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignInMethods {
     /// Whether the account has a password.
@@ -25,7 +25,7 @@ impl SignInMethods {
     }
 }
 
-/// Loads the ways in which a user can prove their identity.
+/// Loads the methods by which a user can prove their identity.
 ///
 /// # Errors
 /// Returns an error if the query fails or the account doesn't exist.
@@ -42,7 +42,7 @@ pub async fn sign_in_methods(db: impl PgExecutor<'_>, user_id: UserId) -> Result
     .await?)
 }
 
-/// Counts the ways in which a user can sign in, which are a password, passkeys and identities at other services, and locks the account until
+/// Counts the methods by which a user can sign in, which are a password, passkeys and identities at other services, and locks the account until
 /// the transaction ends, so that the last one isn't removed.
 ///
 /// # Errors

@@ -282,7 +282,7 @@ pub async fn resume(db: impl PgExecutor<'_>, owner: UserId, id: ApiKeyId) -> Res
     Ok(done.rows_affected() == 1)
 }
 
-/// Revokes one of a user's keys for good. Returns its name and prefix; `None` if the user has no such key.
+/// Revokes one of a user's keys permanently. Returns its name and prefix; `None` if the user has no such key.
 ///
 /// # Errors
 /// Returns an error if the query fails.

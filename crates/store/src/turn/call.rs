@@ -37,7 +37,7 @@ impl SidePurpose {
 pub enum CallOwner {
     /// A visitor of the site, who tries the demo.
     Visitor,
-    /// A user's program.
+    /// A user's API client.
     Program {
         /// The user.
         user_id: UserId,

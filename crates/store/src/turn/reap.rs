@@ -93,7 +93,7 @@ pub struct ExpiredTurn {
     pub price_id: ModelPriceId,
     /// Estimated input tokens.
     pub estimated: Tokens,
-    /// How the request of a program marks its prompt to be cached.
+    /// How the request of an API client marks its prompt to be cached.
     pub cache_marks: CacheMarks,
     /// Output tokens that were reserved for a demo on the site or a call by API, whose output is in no log that another server reads; `None`
     /// for other turns.

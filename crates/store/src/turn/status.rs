@@ -1,11 +1,11 @@
-//! What became of a turn.
+//! The status of a turn.
 
 use crate::Result;
 use domain::{ConversationId, MessageId, Picos, Tokens, TurnId, UserId};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// What became of a turn.
+/// The status of a turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnStatus {
     /// Whether it has ended: its response is stored, or there is none to wait for. A turn whose server has crashed or was stopped counts

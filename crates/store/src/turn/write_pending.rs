@@ -250,7 +250,7 @@ fn outcome(row: sqlx::Result<Inserted>, call: PendingCall, question_id: MessageI
         Ok(Inserted { has_changed: true, .. }) => Ok(InsertOutcome::Changed),
         Ok(Inserted { has_no_file: true, .. }) => Ok(InsertOutcome::NoAttachment),
         Ok(Inserted { .. }) => Ok(InsertOutcome::Known),
-        // The parent was taken back, or the conversation deleted, while this statement ran.
+        // The parent was deleted by an undone turn, or the conversation deleted, while this statement ran.
         Err(error) => match error.as_database_error() {
             Some(cause) if matches!(cause.constraint(), Some("message_parent_id_fkey" | "message_files_of_fkey")) => {
                 Ok(InsertOutcome::Changed)

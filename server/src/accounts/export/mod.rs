@@ -71,7 +71,7 @@ where
             && error.downcast_ref::<Disconnected>().is_none()
         {
             internal(&format!("{error:#}"));
-            // A client that is gone meanwhile needs no error.
+            // A client that has disconnected needs no error.
             let _ = chunks.send(Err(std::io::Error::other("the export failed"))).await;
         }
     });

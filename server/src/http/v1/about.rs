@@ -1,4 +1,4 @@
-//! What a response needs to know of its request.
+//! The details of a request that its response depends on.
 
 use axum::extract::Request;
 use http::{HeaderMap, HeaderValue, header};
@@ -7,10 +7,10 @@ use providers::api::ApiFormat;
 /// Header that every request in Anthropic's format has.
 const ANTHROPIC_VERSION: &str = "anthropic-version";
 
-/// What a response needs to know of its request.
+/// The details of a request that its response depends on.
 #[derive(Clone, Debug)]
 pub(super) struct About {
-    /// The format that the program speaks.
+    /// The format of the client.
     pub format: ApiFormat,
     /// The request's id.
     pub id: Option<HeaderValue>,

@@ -112,7 +112,7 @@ fn has_key(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| is_key(&name, &value))
 }
 
-/// Returns whether a path carries a key, which a program may have put into it by mistake. Such a path isn't logged.
+/// Returns whether a path carries a key, which a client may have put into it by mistake. Such a path isn't logged.
 pub(crate) fn is_key_in_path(path: &str) -> bool {
     path.starts_with("/v1/") && path.contains(&secret_prefix())
 }

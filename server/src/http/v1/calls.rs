@@ -26,7 +26,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Interval of comments in a silent stream, so that no proxy closes the connection (field note 24).
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Number of streams that a user's programs may read at once, beyond the plan's calls at once. What isn't read stays in memory after its call has
+/// Number of streams that a user's API clients may read at once, beyond the plan's calls at once. What isn't read stays in memory after its call has
 /// ended.
 const UNREAD_STREAMS: u64 = 32;
 /// Header with a value that identifies a request, however often it is sent.
@@ -88,7 +88,7 @@ async fn answer(
     response
 }
 
-/// Returns whether a call counts as an error for the loop breaker; `None` if it says nothing, because waiting helps or the failure is ours.
+/// Returns whether a call counts as an error for the loop breaker; `None` if it isn't counted, because waiting helps or the failure is ours.
 fn outcome(problem: Option<&Problem>) -> Option<bool> {
     match problem {
         None => Some(false),
@@ -136,7 +136,7 @@ async fn call(
     }
 }
 
-/// Takes one of the streams that a user's programs may read at once.
+/// Takes one of the streams that a user's API clients may read at once.
 fn stream_slot(app: &AppState, viewer: &Viewer) -> Result<UserSlot, Problem> {
     let max = viewer.plan.in_flight.saturating_add(UNREAD_STREAMS);
     app.protection.replies.take(viewer.user_id, max).ok_or_else(|| {

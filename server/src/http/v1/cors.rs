@@ -21,7 +21,7 @@ const MAX_AGE: &str = "600";
 /// Maximum length of an origin: a scheme, a host name and a port.
 const MAX_ORIGIN: usize = 300;
 
-/// `OPTIONS /v1/…`: says whether a web page may call. A preflight names no key, so it is allowed for the origins that any key lists; the call
+/// `OPTIONS /v1/…`: responds whether a web page may call. A preflight names no key, so it is allowed for the origins that any key lists; the call
 /// itself is made only with a key that lists its origin.
 pub(super) async fn preflight(State(app): State<AppState>, request: Request) -> Response {
     let about = About::of(&request);

@@ -1,4 +1,4 @@
-//! Problems as responses in the format that a program speaks.
+//! Problems as responses in the format of the client.
 
 use super::about::About;
 use crate::turn::call_problem::{ApiError, is_retryable};
@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use domain::Problem;
 use http::{HeaderValue, StatusCode, header};
 
-/// Responds with a problem. The official SDKs wait as `retry-after-ms` or `retry-after` says, and don't retry if `x-should-retry` is false.
+/// Responds with a problem. The official SDKs wait for the time in `retry-after-ms` or `retry-after`, and don't retry if `x-should-retry` is false.
 pub(super) fn response(about: &About, problem: Problem) -> Response {
     let (seconds, ms, retryable) = (problem.retry_after_seconds(), problem.retry_after_ms, is_retryable(&problem));
     let error = ApiError::of(about.format, problem);

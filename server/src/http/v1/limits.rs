@@ -1,4 +1,4 @@
-//! The headers that say what is left of a program's limits: the smaller of what its user and its key have left.
+//! The headers with the remaining limits of an API client: the smaller of what its user and its key have left.
 
 use super::caller::ApiCaller;
 use crate::AppState;

@@ -1,4 +1,4 @@
-//! The API for programs, in the formats of OpenAI and Anthropic. Its routes have no session, no cookies and no check of the request's origin: only
+//! The API for other software, in the formats of OpenAI and Anthropic. Its routes have no session, no cookies and no check of the request's origin: only
 //! an API key authenticates, which no browser sends by itself.
 
 mod about;
