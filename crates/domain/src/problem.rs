@@ -92,7 +92,7 @@ impl Problem {
     pub fn too_long(model: &str, max: Option<Tokens>) -> Self {
         let what = match max {
             Some(max) => format!("{model} reads at most {max} tokens, and this conversation is longer."),
-            None => format!("This conversation is more than {model} can read."),
+            None => format!("This conversation is too long for {model}."),
         };
         let message = format!("{what} Shorten your message or start a new conversation.");
         Self { max: max.map(|max| max.0), ..Self::new(ProblemKind::TooLarge, message) }

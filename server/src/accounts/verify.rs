@@ -105,9 +105,9 @@ pub(crate) async fn by_code(
 
 fn wrong_code(left: u32) -> String {
     match left {
-        0 => "This code is wrong, and no more tries are left. Request a new one.".to_owned(),
-        1 => "This code is wrong. You have 1 try left.".to_owned(),
-        left => format!("This code is wrong. You have {left} tries left."),
+        0 => "This code is wrong, and no attempts are left. Request a new one.".to_owned(),
+        1 => "This code is wrong. You have 1 attempt left.".to_owned(),
+        left => format!("This code is wrong. You have {left} attempts left."),
     }
 }
 

@@ -74,13 +74,13 @@ pub(crate) fn explain(problem: Problem) -> Problem {
     let message = match problem.kind {
         ProblemKind::Invalid => return problem,
         ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::AttemptsLimit => {
-            format!("You have used the demo as often as it allows for now.{again} Sign up to go on.")
+            format!("You have used the demo as often as it allows for now.{again} Sign up to continue.")
         }
-        ProblemKind::SpendCap => format!("The demo has reached its daily spend cap.{again} Sign up to go on."),
+        ProblemKind::SpendCap => format!("The demo has reached its daily spend cap.{again} Sign up to continue."),
         ProblemKind::InFlightLimit | ProblemKind::Overloaded => {
-            "The demo is busy right now. Try again in a moment, or sign up to go on.".to_owned()
+            "The demo is busy right now. Try again in a moment, or sign up to continue.".to_owned()
         }
-        _ => "The demo isn't available right now. Sign up to go on.".to_owned(),
+        _ => "The demo isn't available right now. Sign up to continue.".to_owned(),
     };
     Problem { message, upgrade: None, ..problem }
 }
@@ -312,7 +312,7 @@ mod tests {
             Problem::model_unavailable(60_000),
         ] {
             let explained = explain(problem.clone());
-            assert!(explained.message.contains("ign up to go on") && !explained.message.contains("draft"));
+            assert!(explained.message.contains("ign up to continue") && !explained.message.contains("draft"));
             assert_eq!((explained.kind, explained.retry_after_ms), (problem.kind, Some(60_000)));
         }
         let invalid = Problem::invalid("text", "Enter a question.");

@@ -185,7 +185,7 @@ mod tests {
             (Some(205_351), Some(200_000), 900, Some(200_000), "about 205,351 tokens"),
             (None, Some(8_192), 9_000, Some(8_192), "about 9,000 tokens"),
             (None, Some(8_192), 900, Some(8_192), "M reads at most 8,192 tokens"),
-            (None, None, 900, None, "more than M can read"),
+            (None, None, 900, None, "too long for M"),
             (None, None, 2_000_000, Some(1_000_000), "about 2,000,000 tokens"),
         ] {
             let error = NotOpened::Provider(ProviderError::TooLong { status: 400, tokens, max });

@@ -57,7 +57,7 @@ pub fn Data() -> impl IntoView {
                 <p>"This can't be undone."</p>
                 <ul>
                     <li>"Your conversations and files are deleted immediately."</li>
-                    <li>"A subscription is cancelled immediately, without a refund."</li>
+                    <li>"Any subscription is cancelled immediately, without a refund."</li>
                     <li>"You are signed out everywhere."</li>
                     <li>"Usage records are kept for accounting, without your name."</li>
                 </ul>

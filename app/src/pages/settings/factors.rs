@@ -96,7 +96,7 @@ fn WithoutApp() -> impl IntoView {
     };
     view! {
         <div class="stack">
-            <p class="hint">"After your password or a connected account, sign-in asks for a code from an app on your phone."</p>
+            <p class="hint">"After your password or a connected account, you also enter a code from an app on your phone to sign in."</p>
             {set_up}
         </div>
     }
@@ -106,7 +106,7 @@ fn WithoutApp() -> impl IntoView {
 fn WithApp() -> impl IntoView {
     view! {
         <form method="post" action="/settings/security/totp/remove" class="stack">
-            <p>"On. Sign-in asks for a code of your app. Resetting the password by mail does too."</p>
+            <p>"On. You enter a code from your app when you sign in or reset your password by mail."</p>
             <button class="secondary">"Remove authenticator app"</button>
         </form>
     }

@@ -94,15 +94,16 @@ async fn five_wrong_codes_end_a_code_and_its_link() {
     }
     // A code is of no use to another user.
     let codes = [of_bob.code().to_owned()].into_iter().chain((1..5).map(|n| another(of_ann.code(), n)));
-    let left = ["You have 4 tries left", "You have 3 tries left", "You have 2 tries left", "You have 1 try left"];
-    for (code, sentence) in codes.zip(left.into_iter().chain(["no more tries are left"])) {
+    let left =
+        ["You have 4 attempts left", "You have 3 attempts left", "You have 2 attempts left", "You have 1 attempt left"];
+    for (code, sentence) in codes.zip(left.into_iter().chain(["no attempts are left"])) {
         shows(ann.form("/verify", &[("code", &code)]).await, wrong, sentence).await;
     }
     shows(ann.form("/verify", &[("code", of_ann.code())]).await, wrong, "This code has expired").await;
     shows(ann.form("/verify", &[("token", of_ann.token())]).await, wrong, USED).await;
     assert!(!is_verified(&app, "ann@example.com").await);
     // Texts that are no code weren't counted, and a wrong one doesn't spoil the right one.
-    shows(bob.form("/verify", &[("code", &another(of_bob.code(), 1))]).await, wrong, "You have 4 tries left").await;
+    shows(bob.form("/verify", &[("code", &another(of_bob.code(), 1))]).await, wrong, "You have 4 attempts left").await;
     let (head, tail) = of_bob.code().split_at(3);
     let done = bob.form("/verify", &[("code", &format!(" {head} {tail} "))]).await;
     assert_eq!(redirect(&done), "/verify?confirmed=yes");

@@ -106,14 +106,14 @@ async fn questions_are_short_and_refusals_call_nobody() {
     sqlx::query("update deployment set paused = true").execute(&app.db).await.unwrap();
     let refused = ask(&app, "Why?").await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(problem(refused).await["message"].as_str().unwrap().contains("Sign up to go on"));
+    assert!(problem(refused).await["message"].as_str().unwrap().contains("Sign up to continue"));
     sqlx::query("update deployment set paused = false").execute(&app.db).await.unwrap();
     // A provider that fails is a row, and an explanation for visitors.
     let failed = ask(&app, "{{status:500}} Why?").await;
     assert!(failed.status().is_server_error(), "{}", failed.status());
     let failed = problem(failed).await;
     let message = failed["message"].as_str().unwrap();
-    assert!(message.contains("ign up to go on") && !message.contains("message box"), "{message}");
+    assert!(message.contains("ign up to continue") && !message.contains("message box"), "{message}");
 }
 
 /// An address has four questions in a minute and ten attempts in a quarter of an hour. An IPv6 address counts as its /64.
@@ -130,7 +130,7 @@ async fn each_address_is_limited() {
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS, "{n}");
         assert!(response.headers().contains_key("retry-after"));
         let problem = problem(response).await;
-        assert!(problem["message"].as_str().unwrap().contains("Sign up to go on"), "{problem}");
+        assert!(problem["message"].as_str().unwrap().contains("Sign up to continue"), "{problem}");
         kinds.push(problem["kind"].as_str().unwrap().to_owned());
     }
     assert_eq!(kinds, [["requests_limit"; 6].as_slice(), &["attempts_limit"; 2]].concat());
@@ -180,7 +180,7 @@ fn is_used_up(refused: &Value) {
     assert_eq!(refused["kind"], "spend_cap");
     let message = refused["message"].as_str().unwrap();
     assert!(message.starts_with("The demo has reached its daily spend cap. It works again in "), "{message}");
-    assert!(message.ends_with(". Sign up to go on."), "{message}");
+    assert!(message.ends_with(". Sign up to continue."), "{message}");
     assert!(refused["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{refused}");
 }
 

@@ -27,7 +27,7 @@ fn Shown(view: KeyView) -> impl IntoView {
         .into_any(),
         _ => view! {
             <form method="post" action=format!("{path}/pause") class="stack">
-                <p>"New calls with this key are refused until you resume it under Settings, API keys. Your other keys and the chat go on working."</p>
+                <p>"New calls with this key are refused until you resume it under Settings, API keys. Your other keys and the chat are not affected."</p>
                 <p class="actions"><button>"Pause key"</button><a class="button secondary" href="/settings/keys">"Cancel"</a></p>
             </form>
         }
