@@ -32,8 +32,8 @@ fn ProofMethods(factors: FactorsView) -> impl IntoView {
     let providers = if is_second { Vec::new() } else { factors.confirming() };
     let has_any = has_password || has_passkey || has_totp || !providers.is_empty();
     let explanation = match (is_second, has_any) {
-        (true, _) => "Prove a second factor to continue. We don't ask again in this session.",
-        (false, true) => "Prove who you are to continue. We don't ask again for 10 minutes.",
+        (true, _) => "Confirm with a second factor to continue. You won't be asked again in this session.",
+        (false, true) => "Confirm that it's you to continue. You won't be asked again for 10 minutes.",
         (false, false) => "Your account has no password. Set one with the link that we send you, then continue.",
     };
     let is_divided = has_password || has_totp;
