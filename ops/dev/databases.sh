@@ -83,7 +83,7 @@ need_test_postgres() {
   [ -z "${DATABASE_URL:-}" ] || return 0
   install_postgres
   local home old port
-  home=$(postgres_home)-test
+  home=$(test_postgres_home)
   for old in "$home".*; do [ ! -d "$old" ] || kill -0 "${old##*.}" 2>/dev/null || remove_test_postgres "$old"; done
   home=$home.$$; port=$((20000 + RANDOM))
   while port_answers $port; do port=$((port + 1)); done
@@ -92,10 +92,19 @@ need_test_postgres() {
   postgres_urls $port
 }
 
+# Prints where the tests' cluster lies: in memory where 4 GB are free, which takes a third of the time to create a database.
+test_postgres_home() {
+  local home; home=$(postgres_home)-test
+  if [ "$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -ge 4000000 ] 2>/dev/null && [ -w /dev/shm ]; then
+    home=/dev/shm/quotient-test-$(printf '%s' "$ROOT" | cksum | cut -d ' ' -f 1)
+  fi
+  echo "$home"
+}
+
 # The data is discarded after the tests, so it runs without vacuum and with minimal WAL.
 start_test_postgres() {
   init_postgres "$1"
-  run_postgres "$1" "$2" "-c autovacuum=off -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=4GB -c checkpoint_timeout=1h -c shared_buffers=256MB"
+  run_postgres "$1" "$2" "-c autovacuum=off -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=1GB -c checkpoint_timeout=1h -c shared_buffers=256MB"
 }
 
 remove_test_postgres() {

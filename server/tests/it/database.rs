@@ -106,13 +106,13 @@ fn finished() -> Vec<String> {
     if names.len() < DROPPED_AT_ONCE { Vec::new() } else { mem::take(&mut names) }
 }
 
-/// Creates a database, after dropping those of finished tests. Their servers may still be connected until their runtimes end, hence
+/// Creates a database as a copy of its template's files, after dropping those of finished tests. Their servers may still be connected until their runtimes end, hence
 /// `force`.
 async fn create_database(name: &str, template: &str) {
     let admin = connect(owner()).await;
     let finished = finished();
     let drops = finished.iter().map(|name| format!("drop database if exists {name} with (force)"));
-    for sql in drops.chain([format!("create database {name} template {template}")]) {
+    for sql in drops.chain([format!("create database {name} template {template} strategy file_copy")]) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&admin).await.unwrap();
     }
     admin.close().await;
