@@ -12,6 +12,7 @@ use fakes::WEBHOOK_SECRET;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
 use reqwest::header;
+use rust_decimal::Decimal;
 use serde_json::Value;
 use server::cli::{Command, Plans};
 
@@ -156,6 +157,34 @@ async fn a_checkout_charges_what_the_page_shows() {
     app.run(Command::Plans(Plans::Push)).await;
     buy(&mut ann, "pro", GOOD).await;
     app.until("select count(*) = 1 and bool_and(amount_minor = 2500) from subscription").await;
+}
+
+/// Field note 90: revenue is what was invoiced. A coupon counts from its first invoice to the first one without it.
+#[tokio::test]
+async fn a_discount_counts_as_it_was_invoiced() {
+    let app = selling(&[]).await;
+    let mut ann = app.user("ann@example.com").await;
+    app.sql("update plan set trial_days = 0").await;
+    let url = go(&mut ann, "pro").await;
+    let customer = app.stripe.all("customer")[0]["id"].as_str().unwrap().to_owned();
+    control(&app, &format!("discount/{customer}"), &[("percent_off", "25")]).await;
+    pay(&ann, &url, GOOD).await;
+    app.until("select count(*) = 1 from subscription where status = 'active' and amount_minor = 2000").await;
+    app.until("select bool_and(list_minor = 2000 and net_minor = 1500 and paid_minor = 1500) from invoice").await;
+    // What ten days within the next month are paid for, and what they are at $15 and $20 a month.
+    let revenue = "select round(sum(prorated_usd(amount_minor, period, paid)), 9) from subscriptions_paid(now() + interval '2 days', now() + interval '12 days')";
+    let at_15 = "select round(prorated_usd(1500, 'month', interval '10 days'), 9)";
+    assert_eq!(app.one::<Decimal>(revenue).await, app.one::<Decimal>(at_15).await);
+    control(&app, &format!("discount/{customer}"), &[("percent_off", "0")]).await;
+    control(&app, "clock", &[("days", "32")]).await;
+    app.until("select count(*) = 2 and count(*) filter (where net_minor = 2000) = 1 from invoice").await;
+    assert_eq!(app.one::<Decimal>(revenue).await, app.one::<Decimal>(at_15).await, "the first month is as it was");
+    let later = "select round(sum(prorated_usd(amount_minor, period, paid)), 9) from subscriptions_paid(now() + interval '35 days', now() + interval '45 days')";
+    let at_20 = "select round(prorated_usd(2000, 'month', interval '10 days'), 9)";
+    assert_eq!(app.one::<Decimal>(later).await, app.one::<Decimal>(at_20).await);
+    // An invoice that is withdrawn discounts nothing.
+    app.sql("update invoice set status = 'void' where net_minor = 1500").await;
+    assert!(app.one::<bool>("select not exists (select from subscription_discount)").await);
 }
 
 /// Pushing plans twice changes nothing. A new plan needs one row, and the pricing page shows every plan on sale.
