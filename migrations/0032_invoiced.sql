@@ -1,7 +1,8 @@
 -- Revenue was counted at list price even where a coupon, an inclusive tax or a credit note made the invoice smaller (field note 90). The
 -- difference is kept per subscription for the time that each smaller invoice pays for, and subtracted from the prorated price.
 --
--- Display names may no longer contain characters that change the direction of text or are invisible (field note 93), so existing ones lose them.
+-- Names of users, API keys and passkeys may no longer contain characters that change the direction of text or are invisible (field note 93),
+-- so existing ones lose them.
 
 alter table invoice
   -- What it would have charged: prices times quantities and prorations, before discounts, with inclusive taxes. Minor units of the currency.
@@ -83,8 +84,12 @@ language sql stable as $$
 $$;
 
 -- Unicode's category Cf, without the joiners U+200C and U+200D, which words of some scripts need.
-update account set name = regexp_replace(name, format_characters, '', 'g')
-from (values ('[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb]')) as f (format_characters)
-where name ~ format_characters;
+create function cleaned_name(name text) returns text language sql immutable as $$
+  select regexp_replace(name, '[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb]', '', 'g')
+$$;
+update account set name = cleaned_name(name) where name <> cleaned_name(name);
+update api_key set name = coalesce(nullif(trim(cleaned_name(name)), ''), 'API key') where name <> cleaned_name(name);
+update passkey set name = coalesce(nullif(trim(cleaned_name(name)), ''), 'Passkey') where name <> cleaned_name(name);
+drop function cleaned_name(text);
 
 select grant_app_role();

@@ -24,6 +24,7 @@ pub mod search;
 pub mod security_event;
 pub mod share;
 pub mod sse;
+pub mod text;
 pub mod top_users;
 pub mod usage;
 pub mod viewer;
