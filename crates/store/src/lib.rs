@@ -34,6 +34,7 @@ pub mod model_rule;
 pub mod passkey;
 pub mod plan;
 pub mod plan_rule;
+pub mod plan_sale;
 mod pool;
 pub mod preset;
 pub mod provider;

@@ -8,13 +8,14 @@ mod reconcile;
 
 use crate::app::{HTTP, TestApp};
 use crate::visitor::TestClient;
+use clap::Parser as _;
 use fakes::WEBHOOK_SECRET;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
 use reqwest::header;
 use rust_decimal::Decimal;
 use serde_json::Value;
-use server::cli::{Command, Plans};
+use server::cli::{Cli, Command, Plans};
 
 /// A card whose payments succeed.
 const GOOD: &str = "4242 4242 4242 4242";
@@ -213,6 +214,42 @@ async fn pushing_plans_is_idempotent_and_includes_new_rows() {
     let bad = ann.form("/billing/checkout", &[("plan", "team"), ("interval", "year")]).await;
     assert_eq!(bad.status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(redirect_target(&app.visitor().form("/billing/checkout", &[("plan", "pro")]).await), "/sign-in");
+}
+
+/// Field note 96: plans are added, changed and sold without a migration. What a plan can't be is refused with a reason.
+#[tokio::test]
+async fn plans_are_added_and_changed_by_commands() {
+    let app = selling(&[]).await;
+    let command =
+        |words: &[&str]| Cli::try_parse_from(["quotient", "plans"].iter().chain(words)).unwrap().command.unwrap();
+    let sale = ["--name", "Team", "--monthly-cents", "25000", "--yearly-cents", "0", "--pitch", "For a small team."];
+    let added = app.run(command(&[&["add", "team", "--like", "max"][..], &sale].concat())).await;
+    assert!(added.contains("team is added"), "{added}");
+    let changed = app.run(command(&["set", "pro", "--monthly-cents", "2500", "--trial-days", "0"])).await;
+    assert!(changed.contains("Run plans push"), "{changed}");
+    let pushed = app.run(command(&["push"])).await;
+    assert!(pushed.contains("plan_team_month: $250 a month"), "{pushed}");
+    let listed = app.run(command(&["list"])).await;
+    assert!(listed.lines().any(|line| line.starts_with("team") && line.contains("$250")), "{listed}");
+    let mut ann = app.user("ann@example.com").await;
+    let page = ann.text("/pricing").await;
+    assert!(page.contains("For a small team.") && page.contains("$25"), "{page}");
+    buy(&mut ann, "pro", GOOD).await;
+    app.until("select count(*) = 1 from subscription where amount_minor = 2500 and status = 'active'").await;
+    for (words, reason) in [
+        (&["set", "pro"][..], "nothing to change"),
+        (&["set", "none", "--name", "None"][..], "there is no plan none"),
+        (&["set", "free", "--monthly-cents", "5"][..], "pay nothing"),
+        (&["set", "pro", "--name", "\u{202e}orP"][..], "--name"),
+        (&["add", "team", "--like", "max"][..], "exists already"),
+        (&["add", "Team!", "--like", "max"][..], "is no id"),
+    ] {
+        let error = server::cli::run(command(words), &app.config, &mut std::io::sink()).await.unwrap_err();
+        assert!(format!("{error:#}").contains(reason), "{words:?}: {error:#}");
+    }
+    let audit =
+        "select string_agg(action, ' ' order by created_at) from audit where actor_id is null and action like '%plan%'";
+    assert_eq!(app.one::<String>(audit).await, "add_plan set_plan_sale");
 }
 
 /// Field note 37: a plan change in the portal is applied, and a canceled subscription runs until its period ends.
