@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    /// Field note 93: nor are addresses of accounts that are shown in another order than they are stored.
+    /// Refused too are addresses that are shown in another order than they are stored (field note 93).
     #[test]
     fn disposable_addresses_are_refused_for_accounts() {
         for bad in ["a@mailinator.com", "a@x.mailinator.com", "a@Guerrillamail.com", "a\u{202e}b@example.com"] {
