@@ -83,7 +83,7 @@ mod tests {
     use super::text_cell;
 
     #[test]
-    fn cells_are_no_formulas_and_turn_no_text() {
+    fn cells_are_no_formulas_and_have_no_format_characters() {
         for (text, expected) in [
             ("J\u{fc}rgen's key", "J\u{fc}rgen's key"),
             ("=1+1", "'=1+1"),

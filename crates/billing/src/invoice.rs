@@ -101,7 +101,7 @@ mod tests {
         raw.kept().unwrap().invoiced.map(|found| (found.list_minor, found.net_minor))
     }
 
-    /// Field note 90: discounts, taxes and credit notes are told apart from the list price.
+    /// Field note 90: discounts, taxes and credit notes are subtracted from what is charged, and not from the list price.
     #[test]
     fn an_invoice_says_what_it_charges_and_what_the_list_price_is() {
         let tax = |amount: i64, behavior: &str| {

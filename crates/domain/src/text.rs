@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_no_characters_that_hide_or_turn_text() {
+    fn names_have_no_invisible_or_direction_changing_characters() {
         for name in
             ["Ann Lee", "J\u{fc}rgen", "\u{5d0}\u{5d1}", "\u{645}\u{6cc}\u{200c}\u{62e}", "\u{1f469}\u{200d}\u{1f4bb}"]
         {

@@ -92,7 +92,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrations = sqlx::migrate!("../../migrations");
-    // Checked by `newer_migrations`, which tells a newer schema from a foreign one.
+    // `newer_migrations` checks them instead: those of a newer release are accepted, those of another product are not.
     migrations.set_ignore_missing(true);
     migrations
 });

@@ -137,7 +137,8 @@ async fn each_period_counts_at_its_own_price() {
                 (subscription.status, subscription.ended_at) = (SubscriptionStatus::Unpaid, None);
             }
             let is_paid = rng.random_bool(0.5);
-            let percent = [100, 100, 80, 50][rng.random_range(0..4)];
+            let choice: usize = rng.random_range(0..4);
+            let percent: i64 = [100, 100, 80, 50][choice];
             let net_minor = subscription.amount.minor * percent / 100;
             // Of invoices of the same time the last one counts.
             if invoiced.last().is_some_and(|last| last.0 == at) {
