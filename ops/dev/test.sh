@@ -20,6 +20,18 @@ cmd_check() {
   step "structure" cargo test -q --test it tidy
 }
 
+# audit: compares Cargo.lock with RustSec's advisories. Not a part of `check`, because the advisories are on GitHub, which CI can't reach: without
+# them it says that nothing was checked, and exits with 3.
+cmd_audit() {
+  need_toolchain
+  need_cargo_deny
+  step "RustSec's advisories" timeout 120 cargo deny --log-level error fetch db || {
+    note "the advisories can't be fetched from github.com, so nothing was checked. Run ./dev audit where the network allows it."
+    return 3
+  }
+  step "dependencies without an advisory" cargo deny --offline --log-level warn check advisories
+}
+
 # test [--long] [NAME…]: runs all tests, or the named ones: a crate, `browser`, `judges` (the official clients of the API), `copy`, a file of
 # end2end/ without its extension, or part of a Rust test's name. --long runs property tests and faults at full length. All runners run before a
 # failure is reported.

@@ -210,7 +210,7 @@ impl AppState {
 
     /// Returns the base URL and the key of links in mails.
     pub(crate) fn site(&self) -> Site<'_> {
-        Site { public_url: &self.config.public_url, secret_key: &self.config.secret_key }
+        Site { public_url: &self.config.public_url, codes_key: &self.config.codes_key }
     }
 
     /// Counts a refusal in memory. A refusal itself writes neither to Redis nor to the ledger.

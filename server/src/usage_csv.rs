@@ -1,11 +1,17 @@
 //! Rows of the ledger as CSV (RFC 4180, <https://www.rfc-editor.org/rfc/rfc4180>). Cells that a spreadsheet would interpret as a formula are
-//! prefixed with an apostrophe (<https://owasp.org/www-community/attacks/CSV_Injection>); numbers stay numbers.
+//! prefixed with an apostrophe (<https://owasp.org/www-community/attacks/CSV_Injection>); numbers stay numbers. Characters that change how the
+//! rest of a line is shown are left out (field note 93).
 
+use domain::text::is_name_character;
 use store::usage_row::Row;
 
-/// Escapes text that a spreadsheet would interpret as a formula.
-fn escape_formula(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text.to_owned() }
+/// The byte order mark, by which Excel detects UTF-8. Other programs read it as a part of the first column's name.
+pub(crate) const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// Returns a text as a cell: without control and format characters, and escaped if a spreadsheet would interpret it as a formula.
+fn text_cell(text: &str) -> String {
+    let text: String = text.chars().filter(|c| is_name_character(*c)).collect();
+    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
 }
 
 /// The columns that not every table has.
@@ -43,13 +49,13 @@ pub(crate) fn lines(rows: &[Row], with_head: bool, columns: Columns) -> anyhow::
             row.ai_usage_id.to_string(),
             row.turn_id.to_string(),
             row.call_no.to_string(),
-            escape_formula(&row.purpose),
-            escape_formula(&row.model),
-            escape_formula(&row.status),
+            text_cell(&row.purpose),
+            text_cell(&row.model),
+            text_cell(&row.status),
             row.usage_source.clone().unwrap_or_default(),
         ];
         if columns.users {
-            cells.extend([escape_formula(row.email.as_deref().unwrap_or_default()), escape_formula(&row.subject)]);
+            cells.extend([text_cell(row.email.as_deref().unwrap_or_default()), text_cell(&row.subject)]);
         }
         let numbers = [
             row.input_tokens,
@@ -66,8 +72,26 @@ pub(crate) fn lines(rows: &[Row], with_head: bool, columns: Columns) -> anyhow::
         }
         cells.push(row.corrects.map(|id| id.to_string()).unwrap_or_default());
         cells.push(row.api_key_id.map(|id| id.to_string()).unwrap_or_default());
-        cells.push(escape_formula(row.api_key.as_deref().unwrap_or_default()));
+        cells.push(text_cell(row.api_key.as_deref().unwrap_or_default()));
         out.write_record(cells)?;
     }
     Ok(out.into_inner()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text_cell;
+
+    #[test]
+    fn cells_are_no_formulas_and_have_no_format_characters() {
+        for (text, expected) in [
+            ("J\u{fc}rgen's key", "J\u{fc}rgen's key"),
+            ("=1+1", "'=1+1"),
+            ("\u{202e}=1+1", "'=1+1"),
+            ("\t@x\r\n", "'@x"),
+            ("a\u{2067}b", "ab"),
+        ] {
+            assert_eq!(text_cell(text), expected);
+        }
+    }
 }

@@ -49,7 +49,10 @@ fn Shown(usage: UsageView) -> impl IntoView {
         <Refills refills zone=zone.clone()/>
         <UsageDetails usage/>
         <p class="hint">{format!("Days and hours are in the time zone {zone}. ")}<a href="/settings">"Change time zone"</a></p>
-        <p class="actions"><a class="button secondary small" href=format!("/usage.csv?days={days}") download>{format!("Download CSV of the last {days} days")}</a></p>
+        <p class="actions">
+            <a class="button secondary small" href=format!("/usage.csv?days={days}") download>{format!("Download CSV of the last {days} days")}</a>
+            <a class="button secondary small" href=format!("/usage.csv?days={days}&bom=1") download>"CSV for Excel"</a>
+        </p>
     }
 }
 

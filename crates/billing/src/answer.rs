@@ -1,6 +1,6 @@
 //! The fields of Stripe's objects that we read, and their conversion to domain types.
 
-use domain::{Amount, Invoice, Period, PlanId, Subscription, SubscriptionStatus, UserId};
+use domain::{Amount, Period, PlanId, Subscription, SubscriptionStatus, UserId};
 use miniserde::Deserialize;
 use std::collections::HashMap;
 use time::OffsetDateTime;
@@ -209,53 +209,6 @@ pub(crate) fn period(recurring: &RawRecurring) -> Period {
         ("month", 1) => Period::Month,
         ("year", 1) => Period::Year,
         _ => Period::Other,
-    }
-}
-
-#[derive(Deserialize)]
-pub(crate) struct RawInvoice {
-    id: Option<String>,
-    customer: Option<String>,
-    number: Option<String>,
-    status: Option<String>,
-    amount_due: i64,
-    amount_paid: i64,
-    currency: String,
-    hosted_invoice_url: Option<String>,
-    created: i64,
-    // On the invoice until API version 2025-03-31, since then under its parent.
-    subscription: Option<String>,
-    parent: Option<RawParent>,
-}
-
-#[derive(Deserialize)]
-struct RawParent {
-    subscription_details: Option<RawDetails>,
-}
-
-#[derive(Deserialize)]
-struct RawDetails {
-    subscription: Option<String>,
-}
-
-impl RawInvoice {
-    /// Converts to a domain invoice; `None` if it has no id yet or no customer.
-    pub fn kept(self) -> Option<Invoice> {
-        Some(Invoice {
-            id: self.id?,
-            customer_id: self.customer?,
-            subscription_id: self
-                .parent
-                .and_then(|parent| parent.subscription_details)
-                .and_then(|details| details.subscription)
-                .or(self.subscription),
-            number: self.number,
-            status: self.status.unwrap_or_else(|| "draft".to_owned()),
-            due: Amount { minor: self.amount_due, currency: self.currency },
-            paid_minor: self.amount_paid,
-            url: self.hosted_invoice_url,
-            created_at: moment(self.created),
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Customers, their subscriptions and invoices.
 
-use crate::answer::{Charge, Customer, Fetched, Found, Named, Page, RawInvoice, RawSubscription, USER_ID};
+use crate::answer::{Charge, Customer, Fetched, Found, Named, Page, RawSubscription, USER_ID};
+use crate::invoice::RawInvoice;
 use crate::{Stripe, StripeError};
 use domain::{Invoice, PlanId, UserId};
 use std::collections::HashMap;

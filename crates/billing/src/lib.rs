@@ -5,6 +5,7 @@ mod answer;
 mod checkout;
 mod client;
 mod customer;
+mod invoice;
 mod plans;
 mod portal;
 pub mod webhook;

@@ -154,10 +154,21 @@ pub struct Invoice {
     pub due: Amount,
     /// The amount paid, in the smallest unit of the currency.
     pub paid_minor: i64,
+    /// What it charges; `None` where it isn't known.
+    pub invoiced: Option<Invoiced>,
     /// The page where it can be viewed and paid.
     pub url: Option<String>,
     /// When it was created.
     pub created_at: OffsetDateTime,
+}
+
+/// What an invoice charges compared with list prices, in the smallest unit of the currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invoiced {
+    /// What it would have charged at list prices: before discounts and with inclusive taxes.
+    pub list_minor: i64,
+    /// What it charges without taxes, after discounts and credit notes.
+    pub net_minor: i64,
 }
 
 /// A billing event that the owner should check, such as a refund or a chargeback.

@@ -24,6 +24,7 @@ pub mod search;
 pub mod security_event;
 pub mod share;
 pub mod sse;
+pub mod text;
 pub mod top_users;
 pub mod usage;
 pub mod viewer;
@@ -32,7 +33,7 @@ pub use account::{AccountSummary, HeldCall};
 pub use api_key::{ApiEndpoint, ApiKey, ApiKeyState, TripReason};
 pub use attachment::{Attachment, AttachmentKind};
 pub use audit::AuditEntry;
-pub use billing::{BillingFlag, DeadLetter, Invoice, Subscription, SubscriptionStatus};
+pub use billing::{BillingFlag, DeadLetter, Invoice, Invoiced, Subscription, SubscriptionStatus};
 pub use chat_settings::{AnswerLength, ChatSettings, Preset};
 pub use event::TurnEvent;
 pub use ids::{

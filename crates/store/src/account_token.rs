@@ -172,7 +172,7 @@ pub enum CodeOutcome {
     Expired,
 }
 
-/// Uses a user's token by its code, or counts a wrong code. Locks the account until the transaction ends.
+/// Uses a user's token by its code, whose hash is one of `code_hashes`, or counts a wrong code. Locks the account until the transaction ends.
 ///
 /// # Errors
 /// Returns an error if a query fails.
@@ -180,18 +180,19 @@ pub async fn take_by_code(
     tx: &mut Tx,
     owner: UserId,
     kind: TokenKind,
-    code_hash: &[u8],
+    code_hashes: &[[u8; 32]],
     now: OffsetDateTime,
 ) -> Result<CodeOutcome> {
     account::lock(tx, owner).await?;
+    let hashes: Vec<Vec<u8>> = code_hashes.iter().map(|hash| hash.to_vec()).collect();
     let row = sqlx::query!(
         r#"update account_token
-           set used_at = case when code_hash = $3 then $4::timestamptz end, attempts = attempts + (code_hash <> $3)::int
+           set used_at = case when code_hash = any($3) then $4::timestamptz end, attempts = attempts + (code_hash <> all($3))::int
            where user_id = $1 and kind = $2 and code_hash is not null and used_at is null and expires_at > $4 and attempts < $5
            returning email, created_at, used_at is not null as "is_right!", $5 - attempts as "left!""#,
         Uuid::from(owner),
         kind.as_str(),
-        code_hash,
+        &hashes,
         now,
         MAX_ATTEMPTS.cast_signed(),
     )

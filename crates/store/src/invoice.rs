@@ -1,7 +1,7 @@
 //! Invoices as last fetched from Stripe.
 
 use crate::Result;
-use domain::{Amount, Invoice, UserId};
+use domain::{Amount, Invoice, Invoiced, UserId};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -12,10 +12,12 @@ use uuid::Uuid;
 pub async fn put(db: impl PgExecutor<'_>, invoice: &Invoice, user_id: Option<UserId>) -> Result<()> {
     let i = invoice;
     sqlx::query!(
-        "insert into invoice (invoice_id, customer_id, user_id, subscription_id, number, status, due_minor, paid_minor, currency, url, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        "insert into invoice (invoice_id, customer_id, user_id, subscription_id, number, status, due_minor, paid_minor, currency, url, created_at,
+             list_minor, net_minor)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          on conflict (invoice_id) do update set user_id = excluded.user_id, number = excluded.number, status = excluded.status,
-             due_minor = excluded.due_minor, paid_minor = excluded.paid_minor, url = excluded.url",
+             due_minor = excluded.due_minor, paid_minor = excluded.paid_minor, url = excluded.url,
+             list_minor = excluded.list_minor, net_minor = excluded.net_minor",
         i.id,
         i.customer_id,
         user_id.map(Uuid::from),
@@ -27,6 +29,8 @@ pub async fn put(db: impl PgExecutor<'_>, invoice: &Invoice, user_id: Option<Use
         i.due.currency,
         i.url,
         i.created_at,
+        i.invoiced.map(|invoiced| invoiced.list_minor),
+        i.invoiced.map(|invoiced| invoiced.net_minor),
     )
     .execute(db)
     .await?;
@@ -55,6 +59,10 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<
             status: row.status,
             due: Amount { minor: row.due_minor, currency: row.currency },
             paid_minor: row.paid_minor,
+            invoiced: row
+                .list_minor
+                .zip(row.net_minor)
+                .map(|(list_minor, net_minor)| Invoiced { list_minor, net_minor }),
             url: row.url,
             created_at: row.created_at,
         })

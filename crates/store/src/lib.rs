@@ -34,6 +34,7 @@ pub mod model_rule;
 pub mod passkey;
 pub mod plan;
 pub mod plan_rule;
+pub mod plan_sale;
 mod pool;
 pub mod preset;
 pub mod provider;
@@ -60,7 +61,9 @@ mod watchdog;
 pub use db::{Db, Tx};
 pub use pool::Purpose;
 
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::types::PgInterval;
+use std::sync::LazyLock;
 
 /// An error from Postgres, or stored data that can't be decoded.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +73,7 @@ pub enum StoreError {
     Sql(#[from] sqlx::Error),
     /// A migration failed.
     #[error(transparent)]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] MigrateError),
 }
 
 impl StoreError {
@@ -87,14 +90,20 @@ impl StoreError {
 /// The result type of this crate's functions.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("../../migrations");
+    // `newer_migrations` checks them instead: those of a newer release are accepted, those of another product are not.
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// Runs all pending migrations, as the owner of the tables, and grants the role `quotient_app` what it needs, if it exists. Servers that
 /// start at the same time wait for each other.
 ///
 /// # Errors
-/// Returns an error if a migration fails. That migration is rolled back.
+/// Returns an error if a migration fails, which is then rolled back, or under the conditions of [`newer_migrations`].
 pub async fn migrate(db: &Db) -> Result<()> {
+    newer_migrations(db).await?;
     db.migrate(&MIGRATIONS).await?;
     sqlx::query!("select grant_app_role()").fetch_one(db).await?;
     Ok(())
@@ -105,18 +114,40 @@ pub async fn migrate(db: &Db) -> Result<()> {
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn is_migrated(db: &Db) -> Result<bool> {
-    // sqlx creates this table itself, so the query macro can't check the statement.
-    let applied = sqlx::query_as::<_, (i64, Vec<u8>)>("select version, checksum from _sqlx_migrations where success");
-    let applied = match applied.fetch_all(db).await {
-        Ok(applied) => applied,
-        // undefined_table: nothing has been applied
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
+    let applied = applied_migrations(db).await?;
     let is_applied = |migration: &sqlx::migrate::Migration| {
         applied.iter().any(|(version, sum)| *version == migration.version && sum.as_slice() == &*migration.checksum)
     };
     Ok(MIGRATIONS.iter().all(is_applied))
+}
+
+/// Lists the versions of migrations that a newer build has applied to the database, in ascending order. Empty unless this build is older
+/// than the schema, as after a rollback, which works because migrations keep what the release before them uses.
+///
+/// # Errors
+/// Returns an error if the query fails, or if the database has a migration that this build doesn't have and that is older than its latest
+/// one: the database then belongs to another product or branch.
+pub async fn newer_migrations(db: &Db) -> Result<Vec<i64>> {
+    let latest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let mut unknown: Vec<i64> = applied_migrations(db).await?.into_iter().map(|(version, _)| version).collect();
+    unknown.retain(|version| MIGRATIONS.iter().all(|migration| migration.version != *version));
+    unknown.sort_unstable();
+    match unknown.first() {
+        Some(foreign) if *foreign < latest => Err(MigrateError::VersionMissing(*foreign).into()),
+        _ => Ok(unknown),
+    }
+}
+
+/// Loads version and checksum of the migrations that were applied to the database. Empty if none were.
+async fn applied_migrations(db: &Db) -> Result<Vec<(i64, Vec<u8>)>> {
+    // sqlx creates this table itself, so the query macro can't check the statement.
+    let applied = sqlx::query_as::<_, (i64, Vec<u8>)>("select version, checksum from _sqlx_migrations where success");
+    match applied.fetch_all(db).await {
+        Ok(applied) => Ok(applied),
+        // undefined_table: nothing has been applied
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Returns the latest migration version in this build and the latest one applied to the database. The database may be ahead if a newer

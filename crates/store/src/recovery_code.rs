@@ -25,15 +25,21 @@ pub async fn replace(tx: &mut Tx, owner: UserId, code_hashes: &[[u8; 32]], now: 
     Ok(())
 }
 
-/// Uses a recovery code. Returns false if the user has no such code or it was used before.
+/// Uses a recovery code, whose hash is one of `code_hashes`. Returns false if the user has no such code or it was used before.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn take(db: impl PgExecutor<'_>, owner: UserId, code_hash: &[u8], now: OffsetDateTime) -> Result<bool> {
+pub async fn take(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    code_hashes: &[[u8; 32]],
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let hashes: Vec<Vec<u8>> = code_hashes.iter().map(|hash| hash.to_vec()).collect();
     let done = sqlx::query!(
-        "update recovery_code set used_at = $3 where user_id = $1 and code_hash = $2 and used_at is null",
+        "update recovery_code set used_at = $3 where user_id = $1 and code_hash = any($2) and used_at is null",
         Uuid::from(owner),
-        code_hash,
+        &hashes,
         now,
     )
     .execute(db)

@@ -89,6 +89,37 @@ pub async fn load(db: impl PgExecutor<'_>, owner: UserId) -> Result<Option<Vec<u
         .await?)
 }
 
+/// Lists up to `limit` encrypted secrets with their users, by user id, those after `after`.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn list(db: impl PgExecutor<'_>, after: Option<UserId>, limit: i64) -> Result<Vec<(UserId, Vec<u8>)>> {
+    let rows = sqlx::query!(
+        "select user_id, secret_encrypted from totp where user_id > $1 order by user_id limit $2",
+        after.map_or(Uuid::nil(), Uuid::from),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.user_id.into(), row.secret_encrypted)).collect())
+}
+
+/// Replaces a user's encrypted secret, unless it is another one by now. Returns whether it did.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn replace(db: impl PgExecutor<'_>, owner: UserId, before: &[u8], after: &[u8]) -> Result<bool> {
+    let done = sqlx::query!(
+        "update totp set secret_encrypted = $3 where user_id = $1 and secret_encrypted = $2",
+        Uuid::from(owner),
+        before,
+        after,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Returns whether a user has an authenticator app as a second factor.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use crate::mail::{self, Mail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::money::count;
+use domain::text::is_name_character;
 use domain::{ApiKeyId, Problem, SecurityEvent, Viewer, brand};
 use sha2::{Digest as _, Sha256};
 use store::api_key::{self, Creation, KeyScope, NewApiKey};
@@ -62,7 +63,7 @@ pub(crate) struct KeyForm {
 impl KeyForm {
     /// Returns the name as it is stored.
     fn checked_name(&self) -> Result<String, Rejection> {
-        let name: String = self.name.trim().chars().filter(|c| !c.is_control()).collect();
+        let name: String = self.name.trim().chars().filter(|c| is_name_character(*c)).collect();
         let name = name.trim().to_owned();
         match name.chars().count() {
             0 => Err(Rejection::invalid("name", "Enter a name that says where you use the key.")),

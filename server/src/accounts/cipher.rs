@@ -1,5 +1,5 @@
 //! Encryption of secrets that must be read again, such as those of authenticator apps: ChaCha20-Poly1305 with a key that is derived from
-//! `SECRET_KEY`. The user's id is authenticated with the text, so that one user's secret is useless in another's row.
+//! `CODES_KEY`. The user's id is authenticated with the text, so that one user's secret is useless in another's row.
 
 use anyhow::Context as _;
 use domain::UserId;
@@ -11,10 +11,10 @@ use sha2::Sha256;
 ///
 /// # Errors
 /// Returns an error if the key can't be used.
-pub(super) fn seal(secret_key: &[u8], user_id: UserId, secret: &[u8]) -> anyhow::Result<Vec<u8>> {
+pub(super) fn seal(codes_key: &[u8], user_id: UserId, secret: &[u8]) -> anyhow::Result<Vec<u8>> {
     let nonce = rand::random::<[u8; NONCE_LEN]>();
     let mut text = secret.to_vec();
-    key(secret_key)?
+    key(codes_key)?
         .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad(user_id), &mut text)
         .ok()
         .context("the secret can't be encrypted")?;
@@ -24,17 +24,20 @@ pub(super) fn seal(secret_key: &[u8], user_id: UserId, secret: &[u8]) -> anyhow:
 /// Decrypts a user's secret.
 ///
 /// # Errors
-/// Returns an error if it was encrypted with another `SECRET_KEY` or for another user, or was changed.
-pub(super) fn open(secret_key: &[u8], user_id: UserId, sealed: &[u8]) -> anyhow::Result<Vec<u8>> {
+/// Returns an error if it was encrypted with another key or for another user, or was changed.
+pub(super) fn open(codes_key: &[u8], user_id: UserId, sealed: &[u8]) -> anyhow::Result<Vec<u8>> {
     let (nonce, text) = sealed.split_at_checked(NONCE_LEN).context("an encrypted secret is too short")?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok().context("an encrypted secret has no nonce")?;
     let mut text = text.to_vec();
-    let secret = key(secret_key)?.open_in_place(nonce, aad(user_id), &mut text);
-    Ok(secret.ok().context("a secret can't be decrypted: was SECRET_KEY changed?")?.to_vec())
+    let secret = key(codes_key)?.open_in_place(nonce, aad(user_id), &mut text);
+    Ok(secret
+        .ok()
+        .context("a secret can't be decrypted: was CODES_KEY or SECRET_KEY changed without CODES_KEY_PREVIOUS?")?
+        .to_vec())
 }
 
-fn key(secret_key: &[u8]) -> anyhow::Result<LessSafeKey> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret_key)?;
+fn key(codes_key: &[u8]) -> anyhow::Result<LessSafeKey> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(codes_key)?;
     mac.update(b"encryption of factors");
     let derived = mac.finalize().into_bytes();
     let key = UnboundKey::new(&CHACHA20_POLY1305, &derived).ok().context("the derived key can't be used")?;

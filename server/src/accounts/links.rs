@@ -25,7 +25,7 @@ pub(crate) async fn create(
     user_id: UserId,
     email: &str,
 ) -> anyhow::Result<Seed> {
-    let (seed, key, now) = (Seed::new(), &app.config.secret_key, AppState::now());
+    let (seed, key, now) = (Seed::new(), &app.config.codes_key, AppState::now());
     let code_hash = match kind {
         TokenKind::VerifyEmail => Some(tokens::code_hash(key, kind, user_id, &seed.code(key, kind)?)?),
         TokenKind::ResetPassword | TokenKind::ChangeEmail | TokenKind::UndoEmail => None,

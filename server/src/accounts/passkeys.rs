@@ -13,6 +13,7 @@ use crate::mail::{self, Mail};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::text::is_name_character;
 use domain::{Problem, SecurityEvent, UserId, Viewer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -313,7 +314,7 @@ fn factor(name: &str) -> String {
 
 /// Returns a name as it is stored.
 fn shortened(name: &str) -> String {
-    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+    let name: String = name.trim().chars().filter(|c| is_name_character(*c)).take(MAX_NAME).collect();
     name.trim().to_owned()
 }
 
@@ -326,5 +327,6 @@ mod tests {
         assert_eq!(shortened("  My\nlaptop "), "Mylaptop");
         assert_eq!(shortened(&"ä".repeat(80)).chars().count(), 60);
         assert_eq!(shortened(" \n "), "");
+        assert_eq!(shortened("My \u{202e}laptop"), "My laptop");
     }
 }

@@ -5,14 +5,15 @@ use super::time_zone;
 use crate::AppState;
 use crate::mail::{self, Mail};
 use domain::Viewer;
+use domain::text::is_name_character;
 
 /// Maximum length of a display name in characters.
 const MAX_NAME: usize = 80;
 
 /// Checks a display name and returns an error message if it is invalid.
 pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
-    let is_valid = name.chars().count() <= MAX_NAME && !name.chars().any(char::is_control);
-    if is_valid { Ok(()) } else { Err("Use at most 80 characters.") }
+    let is_valid = name.chars().count() <= MAX_NAME && name.chars().all(is_name_character);
+    if is_valid { Ok(()) } else { Err("Use at most 80 characters, without control characters and invisible ones.") }
 }
 
 /// Sets the display name, which may be empty, and notifies the user by mail.

@@ -22,7 +22,7 @@ const CHARS: usize = 8;
 pub(super) async fn replace(app: &AppState, tx: &mut Tx, user_id: UserId) -> anyhow::Result<Vec<String>> {
     let codes: Vec<String> = (0..CODES).map(|_| BASE32_NOPAD.encode(&rand::random::<[u8; 5]>())).collect();
     let hashes =
-        codes.iter().map(|code| hash(&app.config.secret_key, user_id, code)).collect::<anyhow::Result<Vec<_>>>()?;
+        codes.iter().map(|code| hash(&app.config.codes_key, user_id, code)).collect::<anyhow::Result<Vec<_>>>()?;
     recovery_code::replace(tx, user_id, &hashes, AppState::now()).await?;
     Ok(codes.iter().map(|code| shown(code)).collect())
 }
@@ -53,9 +53,10 @@ pub(crate) async fn regenerate(
 
 /// Uses a recovery code, as [`entered`] returns it, and announces it by mail. Returns false if it is wrong or was used before.
 pub(super) async fn take(app: &AppState, user_id: UserId, code: &str) -> anyhow::Result<bool> {
-    let (hash, now) = (hash(&app.config.secret_key, user_id, code)?, AppState::now());
+    let hashes = app.config.codes_keys().map(|key| hash(key, user_id, code)).collect::<anyhow::Result<Vec<_>>>()?;
+    let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;
-    if !recovery_code::take(&mut tx, user_id, &hash, now).await? {
+    if !recovery_code::take(&mut tx, user_id, &hashes, now).await? {
         return Ok(false);
     }
     let left = recovery_code::count_left(&mut tx, user_id).await?;

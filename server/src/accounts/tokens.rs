@@ -1,4 +1,4 @@
-//! The secrets of mailed links and codes. Each is derived from a random seed and `SECRET_KEY`: the queued mail holds only the seed, and the
+//! The secrets of mailed links and codes. Each is derived from a random seed and `CODES_KEY`: the queued mail holds only the seed, and the
 //! table only hashes, so neither opens an account without the key.
 
 use base64::Engine as _;

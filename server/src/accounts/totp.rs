@@ -20,6 +20,8 @@ use tower_sessions::Session;
 
 /// Bytes of a secret: as many as SHA-1 has, as RFC 4226 recommends.
 const SECRET_BYTES: usize = 20;
+/// Secrets that are encrypted again per query.
+const BATCH: i64 = 500;
 /// Time after which a secret that wasn't confirmed is replaced when the page is opened again in the same session.
 const UNCONFIRMED: Duration = Duration::hours(1);
 /// Name of the factor in mails.
@@ -29,17 +31,17 @@ const FACTOR: &str = "An authenticator app";
 /// to this session; another session gets another secret.
 ///
 /// # Errors
-/// Returns a 401 problem if the session has ended, and a failure if `SECRET_KEY` was changed meanwhile.
+/// Returns a 401 problem if the session has ended, and a failure if the secret's key is no longer known.
 pub(crate) async fn begin(app: &AppState, session: &Session, viewer: &Viewer) -> Result<Option<TotpSetup>, Failure> {
-    let (key, user_id, now) = (&app.config.secret_key, viewer.user_id, AppState::now());
+    let (user_id, now) = (viewer.user_id, AppState::now());
     if store::totp::is_confirmed(&app.db, user_id).await? {
         return Ok(None);
     }
     let token_hash = session::current_hash(session).ok_or_else(Problem::sign_in_required)?;
-    let new = cipher::seal(key, user_id, &rand::random::<[u8; SECRET_BYTES]>())?;
+    let new = cipher::seal(&app.config.codes_key, user_id, &rand::random::<[u8; SECRET_BYTES]>())?;
     let begun = store::totp::begin(&app.db, user_id, &token_hash, &new, now - UNCONFIRMED, now).await?;
     let begun = begun.ok_or_else(Problem::sign_in_required)?;
-    let secret = Secret::from(cipher::open(key, user_id, &begun)?).to_base32();
+    let secret = Secret::from(open(app, user_id, &begun)?).to_base32();
     let qr = draw(&app_url(&secret, &viewer.email))?;
     Ok(Some(TotpSetup { secret: in_groups(&secret), qr }))
 }
@@ -66,7 +68,7 @@ pub(crate) async fn confirm(
     token.rotate(&mut tx, session, user_id, Factors::Two).await?;
     let begun = store::totp::load_begun(&mut tx, user_id, &token.hash()).await?;
     let begun = begun.ok_or_else(|| Rejection::invalid("", "Open this page again to set up an app."))?;
-    let secret = cipher::open(&app.config.secret_key, user_id, &begun)?;
+    let secret = open(app, user_id, &begun)?;
     let step = matching_step(secret, &code, now)?.ok_or_else(|| {
         Rejection::invalid(
             "code",
@@ -91,11 +93,54 @@ pub(crate) async fn confirm(
 /// or the user has no app.
 pub(super) async fn take(app: &AppState, user_id: UserId, code: &str) -> anyhow::Result<bool> {
     let Some(stored) = store::totp::load(&app.db, user_id).await? else { return Ok(false) };
-    let secret = cipher::open(&app.config.secret_key, user_id, &stored)?;
+    let secret = open(app, user_id, &stored)?;
     match matching_step(secret, code, AppState::now())? {
         Some(step) => Ok(store::totp::use_step(&app.db, user_id, step).await?),
         None => Ok(false),
     }
+}
+
+/// Decrypts a user's secret with the current key, or with the one before it.
+fn open(app: &AppState, user_id: UserId, sealed: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let opened = cipher::open(&app.config.codes_key, user_id, sealed);
+    match &app.config.codes_key_previous {
+        Some(previous) => opened.or_else(|_| cipher::open(previous, user_id, sealed)),
+        None => opened,
+    }
+}
+
+/// Encrypts the secrets of all apps with the current key that were encrypted with the one before it, so that it can be removed. Does nothing
+/// without a previous key.
+///
+/// # Errors
+/// Returns an error if a query fails.
+pub(crate) async fn encrypt_again(app: &AppState) -> anyhow::Result<()> {
+    let (Some(previous), current) = (&app.config.codes_key_previous, &app.config.codes_key) else { return Ok(()) };
+    let (mut after, mut changed, mut unreadable) = (None, 0_u64, 0_u64);
+    loop {
+        let secrets = store::totp::list(&app.jobs_db, after, BATCH).await?;
+        let Some((last, _)) = secrets.last() else { break };
+        after = Some(*last);
+        for (user_id, sealed) in &secrets {
+            if cipher::open(current, *user_id, sealed).is_ok() {
+                continue;
+            }
+            let Ok(secret) = cipher::open(previous, *user_id, sealed) else {
+                unreadable += 1;
+                continue;
+            };
+            let again = cipher::seal(current, *user_id, &secret)?;
+            changed += u64::from(store::totp::replace(&app.jobs_db, *user_id, sealed, &again).await?);
+        }
+    }
+    if unreadable > 0 {
+        tracing::warn!(
+            apps = unreadable,
+            "secrets of authenticator apps that neither CODES_KEY nor CODES_KEY_PREVIOUS opens"
+        );
+    }
+    tracing::info!(apps = changed, "secrets of authenticator apps are encrypted with CODES_KEY");
+    Ok(())
 }
 
 /// Removes the viewer's authenticator app and recovery codes.

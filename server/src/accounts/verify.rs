@@ -83,9 +83,10 @@ pub(crate) async fn by_code(
     let code = tokens::entered_code(typed)
         .ok_or_else(|| Rejection::invalid("code", "Enter the 6 digits of the code in the mail."))?;
     attempts::count_attempt(app, &client.origin, Attempt::Verify { user_id }).await?;
-    let hash = tokens::code_hash(&app.config.secret_key, TokenKind::VerifyEmail, user_id, &code)?;
+    let hash = |key: &[u8; 32]| tokens::code_hash(key, TokenKind::VerifyEmail, user_id, &code);
+    let hashes = app.config.codes_keys().map(hash).collect::<anyhow::Result<Vec<_>>>()?;
     let mut tx = store::begin(&app.db).await?;
-    match account_token::take_by_code(&mut tx, user_id, TokenKind::VerifyEmail, &hash, AppState::now()).await? {
+    match account_token::take_by_code(&mut tx, user_id, TokenKind::VerifyEmail, &hashes, AppState::now()).await? {
         CodeOutcome::Taken(taken) => {
             mark(app, tx, &taken, true).await?;
             attempts::clear_attempts(app, &client.origin, Attempt::Verify { user_id }).await;

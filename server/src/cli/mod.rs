@@ -14,7 +14,7 @@ mod usage;
 pub use self::admin::Admin;
 pub use self::billing::Billing;
 pub use self::models::{AddModel, Models};
-pub use self::plans::Plans;
+pub use self::plans::{Plans, SaleOptions};
 pub use self::prices::{ImportPrices, Prices};
 pub use self::providers::{AddProvider, Providers};
 pub use self::read_file::read_file;
@@ -50,7 +50,7 @@ pub enum Command {
     /// Compare prices with a price catalogue and add new ones.
     #[command(subcommand)]
     Prices(Prices),
-    /// Manage plans in Stripe.
+    /// Manage plans and their prices, here and in Stripe.
     #[command(subcommand)]
     Plans(Plans),
     /// Manage subscriptions in Stripe.

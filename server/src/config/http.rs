@@ -1,4 +1,4 @@
-//! Settings of the HTTP server: addresses, proxies, connections, and the secret key.
+//! Settings of the HTTP server: addresses, proxies, connections, and the secret keys.
 
 use super::{Config, Variables};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,6 +13,8 @@ const KEY: &str = "32 random bytes as 64 hex digits (openssl rand -hex 32)";
 pub(super) fn read(vars: &Variables, config: &mut Config) {
     read_public_url(vars, config);
     read_secret_key(vars, config);
+    config.codes_key = read_key(vars, "CODES_KEY").unwrap_or(config.secret_key);
+    config.codes_key_previous = read_key(vars, "CODES_KEY_PREVIOUS");
     if let Some(root) = vars.text("SITE_ROOT") {
         config.site_root = root.into();
     }
@@ -57,6 +59,15 @@ fn read_secret_key(vars: &Variables, config: &mut Config) {
         None if config.is_loopback() => {}
         None => vars.report("SECRET_KEY", "required unless PUBLIC_URL is a loopback address", KEY),
     }
+}
+
+/// Reads a key that may be unset.
+fn read_key(vars: &Variables, name: &str) -> Option<[u8; 32]> {
+    let key = parse_key(&vars.secret_text(name)?);
+    if key.is_none() {
+        vars.report(name, "the value isn't 32 bytes in hex", KEY);
+    }
+    key
 }
 
 fn parse_key(text: &str) -> Option<[u8; 32]> {

@@ -37,6 +37,11 @@ pub struct Config {
     pub public_url: String,
     /// Key of the subject hashes. If it changes, users no longer have their meters and usage history.
     pub secret_key: [u8; 32],
+    /// Key of codes and links in mails, recovery codes, the secrets of authenticator apps, and hashes of network addresses. Unlike
+    /// `secret_key`, which is its default, it can be replaced.
+    pub codes_key: [u8; 32],
+    /// The key before `codes_key`: codes and secrets that were made with it are still valid.
+    pub codes_key_previous: Option<[u8; 32]>,
     /// Directory of the built site.
     pub site_root: PathBuf,
     /// Address that the app listens on.
@@ -155,12 +160,19 @@ impl Config {
         Ok(config)
     }
 
+    /// Returns the keys that codes and secrets may have been made with, the current one first.
+    pub(crate) fn codes_keys(&self) -> impl Iterator<Item = &[u8; 32]> {
+        std::iter::once(&self.codes_key).chain(&self.codes_key_previous)
+    }
+
     /// Returns the values of an empty environment. They aren't a valid configuration: `database_url` is empty, and `secret_key` is for
     /// loopback addresses only.
     fn defaults() -> Self {
         Self {
             public_url: "http://127.0.0.1:3000".to_owned(),
             secret_key: *b"loopback development, not secret",
+            codes_key: *b"loopback development, not secret",
+            codes_key_previous: None,
             site_root: "target/site".into(),
             listen_addr: SocketAddr::from(([127, 0, 0, 1], 3000)),
             max_connections: None,

@@ -15,8 +15,20 @@ fn public_url_requires_a_secret_key() {
     let key = "ab".repeat(32);
     assert!(read(&[public[0], public[1], ("SECRET_KEY", &key)]).unwrap().is_https());
     for bad in ["ab", "xy", &"ab".repeat(33)] {
-        assert!(read(&[("SECRET_KEY", bad)]).is_err(), "{bad}");
+        for name in ["SECRET_KEY", "CODES_KEY", "CODES_KEY_PREVIOUS"] {
+            assert!(read(&[(name, bad)]).is_err(), "{name} {bad}");
+        }
     }
+    // The key of codes is the secret key until it is replaced.
+    let other = "cd".repeat(32);
+    let (key, other) = (key.as_str(), other.as_str());
+    let before = read(&[("SECRET_KEY", key)]).unwrap();
+    let after = read(&[("SECRET_KEY", key), ("CODES_KEY", other), ("CODES_KEY_PREVIOUS", key)]).unwrap();
+    assert_eq!((before.codes_key, before.codes_key_previous), ([0xab; 32], None));
+    assert_eq!(
+        (after.secret_key, after.codes_key, after.codes_key_previous),
+        ([0xab; 32], [0xcd; 32], Some([0xab; 32]))
+    );
 }
 
 #[test]
@@ -78,11 +90,12 @@ fn read_reports_every_invalid_variable() {
 fn errors_contain_no_secrets() {
     let secrets = [
         ("SECRET_KEY", "hunter2"),
+        ("CODES_KEY", "hunter2"),
         ("ALERT_WEBHOOK_URL", "https://hooks.example/hunter2"),
         ("ALERT_WEBHOOK_SECRET", "hunter2"),
     ];
     let error = read(&secrets).unwrap_err().to_string();
-    assert_eq!(error.lines().count(), 2, "{error}");
+    assert_eq!(error.lines().count(), 3, "{error}");
     assert!(!error.contains("hunter2"), "{error}");
 }
 

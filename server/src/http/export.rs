@@ -22,13 +22,23 @@ const CHUNK_ROWS: i64 = 5_000;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
-    Csv,
+    Csv {
+        /// Whether it begins with a byte order mark.
+        for_excel: bool,
+    },
     Json,
+}
+
+/// Returns whether a request asks for CSV that Excel opens as UTF-8 (`bom=1`, field note 93).
+fn wants_excel(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default().as_bytes();
+    form_urlencoded::parse(query).any(|(name, value)| name == "bom" && value == "1")
 }
 
 /// `GET /admin/export.csv`: exports the rows of all users.
 pub(crate) async fn csv(State(app): State<AppState>, SignedIn(admin): SignedIn, request: Request) -> Response {
-    export_all(&app, &admin, request, Format::Csv).await
+    let format = Format::Csv { for_excel: wants_excel(&request) };
+    export_all(&app, &admin, request, format).await
 }
 
 /// `GET /admin/export.json`: exports the rows of all users.
@@ -47,11 +57,15 @@ pub(crate) async fn own(State(app): State<AppState>, SignedIn(viewer): SignedIn,
     let days = form_urlencoded::parse(query).find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u16>());
     let own = Scope::Own { user_id: viewer.user_id, shows_cost: viewer.plan.shows_cost };
     match days {
-        None => export(&app, request, own, Format::Csv).await,
+        None => {
+            let format = Format::Csv { for_excel: wants_excel(&request) };
+            export(&app, request, own, format).await
+        }
         Some(Ok(days @ 1..=90)) => match days_of(&app, &viewer, days).await {
             Ok(from) => {
                 let (filter, to) = (UsageFilter::default(), AppState::now() + time::Duration::DAY);
-                let export = Export { db: app.db.clone(), scope: own, filter, from, to, format: Format::Csv };
+                let format = Format::Csv { for_excel: wants_excel(&request) };
+                let export = Export { db: app.db.clone(), scope: own, filter, from, to, format };
                 export.answer(&format!("{days}-days"))
             }
             Err(error) => pages::problem(&app, request, internal(&error)).await,
@@ -163,7 +177,7 @@ impl Export {
     /// Builds the response, whose body is streamed while rows are read.
     fn answer(self, period: &str) -> Response {
         let (kind, ends) = match self.format {
-            Format::Csv => ("text/csv; charset=utf-8", "csv"),
+            Format::Csv { .. } => ("text/csv; charset=utf-8", "csv"),
             Format::Json => ("application/json", "json"),
         };
         let headers = [
@@ -215,7 +229,10 @@ impl Export {
             at = next;
         };
         let bytes = match self.format {
-            Format::Csv => usage_csv::lines(&rows, is_first, self.scope.columns())?,
+            Format::Csv { for_excel } => {
+                let mark = if is_first && for_excel { usage_csv::BYTE_ORDER_MARK } else { "" };
+                [mark.as_bytes(), &usage_csv::lines(&rows, is_first, self.scope.columns())?].concat()
+            }
             Format::Json => json_of(&rows, is_first, matches!(next, Cursor::End))?,
         };
         Ok(Some((bytes.into(), next)))

@@ -117,7 +117,7 @@ fn block(address: IpAddr) -> String {
 }
 
 fn hash(app: &AppState, text: &str) -> Result<String, Problem> {
-    keyed_hash(&app.config.secret_key, text).map_err(|error| internal(&format!("{error:#}")))
+    keyed_hash(&app.config.codes_key, text).map_err(|error| internal(&format!("{error:#}")))
 }
 
 fn keyed_hash(key: &[u8], text: &str) -> anyhow::Result<String> {

@@ -8,6 +8,7 @@ pub(crate) mod subjects;
 mod sweep;
 
 use crate::AppState;
+use crate::accounts::totp;
 use crate::admin::alerts;
 use crate::billing::client::failed;
 use crate::billing::{inbox, reconcile};
@@ -83,7 +84,8 @@ async fn erase_deleted(app: AppState) {
     }
 }
 
-/// Removes expired rows and conversations, maintains the ledger's partitions, learns token counts and compares the budgets.
+/// Removes expired rows and conversations, maintains the ledger's partitions, learns token counts, compares the budgets, and encrypts secrets
+/// again whose key was replaced.
 async fn hourly(app: AppState) {
     sweep::sweep(&app).await;
     retention::erase_expired(&app).await;
@@ -100,6 +102,9 @@ async fn hourly(app: AppState) {
     }
     if let Err(error) = store::job::strip_mails(&app.jobs_db, AppState::now() - MAILS).await {
         internal(&error);
+    }
+    if let Err(error) = totp::encrypt_again(&app).await {
+        internal(&format!("secrets of authenticator apps not encrypted again; will retry in an hour: {error:#}"));
     }
     meters::compare_budgets(app.clone()).await;
     app.counting.sweep();

@@ -122,7 +122,7 @@ impl<'a> Letter<'a> {
     fn of(mail: &'a Mail, to: &'a Recipient, site: &Site<'_>) -> anyhow::Result<Self> {
         let page = |path: &str| format!("{}{path}", site.public_url);
         let by_token = |path: &str, seed: &Seed, kind: TokenKind| {
-            seed.token(site.secret_key, kind).map(|token| page(&format!("{path}?token={token}")))
+            seed.token(site.codes_key, kind).map(|token| page(&format!("{path}?token={token}")))
         };
         let letter = Self {
             brand: brand::NAME,
@@ -141,7 +141,7 @@ impl<'a> Letter<'a> {
             Mail::Alert { message, .. } => Self { message: one_line(message), link: page("/admin/health"), ..letter },
             Mail::VerifyEmail { seed, next } => Self {
                 link: with_next(by_token("/verify", seed, TokenKind::VerifyEmail)?, next.as_deref()),
-                code: seed.code(site.secret_key, TokenKind::VerifyEmail)?,
+                code: seed.code(site.codes_key, TokenKind::VerifyEmail)?,
                 ..letter
             },
             Mail::ResetPassword { seed } => {
@@ -255,7 +255,7 @@ mod tests {
     use super::super::preview;
     use super::*;
 
-    const SITE: Site<'_> = Site { public_url: "https://x.example", secret_key: &[7; 32] };
+    const SITE: Site<'_> = Site { public_url: "https://x.example", codes_key: &[7; 32] };
 
     fn recipient(name: &str) -> Recipient {
         Recipient { email: "ann@example.com".to_owned(), name: name.to_owned() }
@@ -296,10 +296,10 @@ mod tests {
         let seed = Seed::new();
         let mail = Mail::VerifyEmail { seed: seed.clone(), next: Some("/pricing?plan=pro".to_owned()) };
         let text = mail.render(&recipient("Ann"), &SITE).unwrap().text;
-        let token = seed.token(SITE.secret_key, TokenKind::VerifyEmail).unwrap();
+        let token = seed.token(SITE.codes_key, TokenKind::VerifyEmail).unwrap();
         let link = format!("https://x.example/verify?token={token}&next=%2Fpricing%3Fplan%3Dpro");
         assert!(text.contains(&link), "{text}");
-        assert!(text.contains(&seed.code(SITE.secret_key, TokenKind::VerifyEmail).unwrap()), "{text}");
+        assert!(text.contains(&seed.code(SITE.codes_key, TokenKind::VerifyEmail).unwrap()), "{text}");
         assert!(tokens::token_hash(&token).is_some());
         // A queued mail opens nothing without the key.
         assert!(!serde_json::to_string(&mail).unwrap().contains(&token));

@@ -160,7 +160,7 @@ impl QueuedMail {
 /// What links are made with.
 pub(crate) struct Site<'a> {
     pub public_url: &'a str,
-    pub secret_key: &'a [u8],
+    pub codes_key: &'a [u8],
 }
 
 /// A rendered mail.

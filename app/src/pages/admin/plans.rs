@@ -43,7 +43,10 @@ fn Shown(plans: Vec<PlanRow>, models: Vec<ModelName>) -> impl IntoView {
             </table>
         </div>
         <p class="hint">"Maximum cost: what one user costs in 30 days who uses all tokens of each day, at the highest price of the plan's models."</p>
-        <p class="hint">"Usage is not reset. Prices are set in Stripe by "<code>"quotient plans push"</code>"."</p>
+        <p class="hint">
+            "Usage is not reset. Names, prices and trials are changed by "<code>"quotient plans set"</code>", new plans added by "
+            <code>"quotient plans add"</code>"; "<code>"quotient plans push"</code>" then changes them in Stripe."
+        </p>
     }
 }
 

@@ -42,7 +42,10 @@ pub fn Data() -> impl IntoView {
                 <h2>"Usage"</h2>
                 <div class="stack">
                     <p>"Every response of the last 90 days with its model, tokens and time, as a table."</p>
-                    <a class="button secondary" href="/usage.csv?days=90" download>"Download CSV"</a>
+                    <p class="actions">
+                        <a class="button secondary" href="/usage.csv?days=90" download>"Download CSV"</a>
+                        <a class="button secondary" href="/usage.csv?days=90&bom=1" download>"CSV for Excel"</a>
+                    </p>
                 </div>
             </section>
             <section class="setting">

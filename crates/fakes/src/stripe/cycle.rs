@@ -95,7 +95,18 @@ impl State {
         let customer = self.get(&customer_id).cloned().unwrap_or_default();
         let id = self.id("in");
         let number = self.list("invoice").len() as u64 + 1;
-        let bill = Bill { id: &id, customer: &customer, subscription: &subscription, amount, reason, number, url, now };
+        let discount = amount * customer["fake_percent_off"].as_i64().unwrap_or(0) / 100;
+        let bill = Bill {
+            id: &id,
+            customer: &customer,
+            subscription: &subscription,
+            amount,
+            discount,
+            reason,
+            number,
+            url,
+            now,
+        };
         let invoice = self.put(object::invoice(&bill));
         self.edit(subscription_id, |subscription| subscription["latest_invoice"] = json!(id));
         self.emit("invoice.created", &invoice);

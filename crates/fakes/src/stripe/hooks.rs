@@ -105,6 +105,7 @@ pub(super) fn router() -> Router<Shared> {
         .route("/_control/clock", post(clock))
         .route("/_control/card/{customer}", post(card))
         .route("/_control/currency/{customer}", post(currency))
+        .route("/_control/discount/{customer}", post(discount))
         .route("/_control/dispute/{charge}", post(dispute))
         .route("/_control/item/{subscription}", post(add_item))
         .route("/_control/history/{customer}", post(history))
@@ -160,6 +161,17 @@ async fn card(State(shared): State<Shared>, Path(customer): Path<String>, RawFor
 async fn currency(State(shared): State<Shared>, Path(customer): Path<String>, RawForm(body): RawForm) {
     let form = read(&String::from_utf8_lossy(&body));
     shared.change(|state| state.edit(&customer, |customer| customer["currency"] = form["currency"].clone()));
+}
+
+/// `percent_off=50`: gives a customer a coupon for all later invoices; `percent_off=0` removes it.
+async fn discount(State(shared): State<Shared>, Path(customer): Path<String>, RawForm(body): RawForm) -> StatusCode {
+    let form = read(&String::from_utf8_lossy(&body));
+    let Some(percent) = number(&form["percent_off"]).filter(|percent| (0..=100).contains(percent)) else {
+        return StatusCode::BAD_REQUEST;
+    };
+    let changed =
+        shared.change(|state| state.edit(&customer, |customer| customer["fake_percent_off"] = json!(percent)));
+    if changed.is_null() { StatusCode::NOT_FOUND } else { StatusCode::OK }
 }
 
 async fn dispute(State(shared): State<Shared>, Path(charge): Path<String>) -> StatusCode {

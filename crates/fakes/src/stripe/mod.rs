@@ -6,8 +6,8 @@
 //! succeeds, 4000 0000 0000 0341 succeeds at first and fails later, 4000 0000 0000 0002 is declined.
 //!
 //! Routes under `/_control` replace Stripe's dashboard: `watch` sets the webhook URL, `clock` advances time, `hooks` duplicates, holds and
-//! reorders events, `card` changes a customer's card, `dispute` disputes a charge, `history` writes a subscription that began in the past,
-//! and `down` makes the API respond with 503.
+//! reorders events, `card` changes a customer's card, `discount` gives them a coupon, `dispute` disputes a charge, `history` writes a
+//! subscription that began in the past, and `down` makes the API respond with 503.
 
 mod api;
 mod cycle;

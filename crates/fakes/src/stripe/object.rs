@@ -76,7 +76,10 @@ pub(super) struct Bill<'a> {
     pub id: &'a str,
     pub customer: &'a Value,
     pub subscription: &'a Value,
+    /// What is charged at list prices.
     pub amount: i64,
+    /// What the customer's coupon takes off.
+    pub discount: i64,
     pub reason: &'a str,
     pub number: u64,
     pub url: &'a str,
@@ -84,14 +87,19 @@ pub(super) struct Bill<'a> {
 }
 
 pub(super) fn invoice(bill: &Bill<'_>) -> Value {
-    let Bill { id, customer, subscription, amount, reason, number, url, now } = *bill;
+    let Bill { id, customer, subscription, amount, discount, reason, number, url, now } = *bill;
+    let total = amount - discount;
+    let discounts = match discount {
+        0 => json!([]),
+        _ => json!([{"amount": discount, "discount": format!("di_{}", customer["id"].as_str().unwrap_or_default())}]),
+    };
     let item = &subscription["items"]["data"][0];
     let (from, to) = (&item["current_period_start"], &item["current_period_end"]);
     let line = json!({"id": format!("il_{id}"), "object": "line_item", "amount": amount, "currency": subscription["currency"], "description": "Plan",
-        "discount_amounts": [], "discountable": true, "discounts": [], "invoice": id, "livemode": false, "metadata": {}, "parent": null,
+        "discount_amounts": discounts, "discountable": true, "discounts": [], "invoice": id, "livemode": false, "metadata": {}, "parent": null,
         "period": {"start": from, "end": to}, "pretax_credit_amounts": [], "pricing": null, "quantity": 1, "subtotal": amount, "taxes": []});
-    json!({"id": id, "object": "invoice", "account_country": "US", "account_name": "Fake", "account_tax_ids": null, "amount_due": amount,
-        "amount_overpaid": 0, "amount_paid": 0, "amount_remaining": amount, "amount_shipping": 0, "application": null, "attempt_count": 0, "attempted": false,
+    json!({"id": id, "object": "invoice", "account_country": "US", "account_name": "Fake", "account_tax_ids": null, "amount_due": total,
+        "amount_overpaid": 0, "amount_paid": 0, "amount_remaining": total, "amount_shipping": 0, "application": null, "attempt_count": 0, "attempted": false,
         "auto_advance": true, "automatic_tax": {"disabled_reason": null, "enabled": false, "liability": null, "provider": null, "status": null},
         "automatically_finalizes_at": null, "billing_reason": reason, "collection_method": "charge_automatically", "created": now,
         "currency": subscription["currency"], "custom_fields": null, "customer": customer["id"], "customer_address": null, "customer_email": customer["email"],
@@ -106,8 +114,8 @@ pub(super) fn invoice(bill: &Bill<'_>) -> Value {
         "post_payment_credit_notes_amount": 0, "pre_payment_credit_notes_amount": 0, "receipt_number": null, "rendering": null, "shipping_cost": null,
         "shipping_details": null, "starting_balance": 0, "statement_descriptor": null, "status": "open",
         "status_transitions": {"finalized_at": now, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null}, "subtotal": amount,
-        "subtotal_excluding_tax": amount, "test_clock": subscription["test_clock"], "threshold_reason": null, "total": amount, "total_discount_amounts": [],
-        "total_excluding_tax": amount, "total_pretax_credit_amounts": [], "total_taxes": [], "webhooks_delivered_at": now})
+        "subtotal_excluding_tax": amount, "test_clock": subscription["test_clock"], "threshold_reason": null, "total": total, "total_discount_amounts": discounts,
+        "total_excluding_tax": total, "total_pretax_credit_amounts": [], "total_taxes": [], "webhooks_delivered_at": now})
 }
 
 pub(super) fn charge(id: &str, invoice: &Value, now: i64) -> Value {

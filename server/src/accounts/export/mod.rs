@@ -108,7 +108,7 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
          ratings.json          your ratings of responses, with your comments\r\n\
          security_events.json  what happened to your account in the last 180 days\r\n\
          shared_links.json     read-only links to copies of your conversations, without their addresses\r\n\
-         usage.csv             every call of a model with its tokens\r\n\
+         usage.csv             every call of a model with its tokens, in UTF-8; for Excel, download \"CSV for Excel\" in the settings\r\n\
          conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\
          attachments.json      the files that you attached to messages, and to which\r\n\
          attachments/          these files\r\n\r\n\

@@ -210,12 +210,13 @@ async fn a_change_of_address_cannot_be_undone_after_a_week() {
     assert_eq!(app.one::<String>("select email from account").await, "ann@example.org");
 }
 
+/// Field note 93: a name has no characters that are invisible or change the direction of the text around it.
 #[tokio::test]
 async fn a_new_name_is_announced_and_a_bad_one_is_kept_in_its_form() {
     let app = TestApp::new().await;
     let mut ann = app.user("ann@example.com").await;
     let long = "x".repeat(81);
-    for name in [long.as_str(), "Ann\u{7}Lee"] {
+    for name in [long.as_str(), "Ann\u{7}Lee", "Ann\u{202e}eeL"] {
         let page = ann.form("/settings/name", &[("name", name)]).await;
         assert!(shows(page, REJECTED, "Use at most 80 characters").await.contains(&long) || name != long);
     }

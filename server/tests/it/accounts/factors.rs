@@ -325,3 +325,36 @@ async fn admins_prove_a_second_factor_if_it_is_required() {
     admin.form("/sign-in/confirm", &[("password", PASSWORD)]).await;
     assert_eq!(admin.get("/admin/users").await.status(), StatusCode::OK);
 }
+
+/// The key of codes is replaced without touching subjects. While the previous one is set, everything that was made with it is still valid;
+/// afterwards authenticator apps are, because their secrets were encrypted again.
+#[tokio::test]
+async fn the_key_of_codes_can_be_replaced() {
+    let app = TestApp::new().await;
+    let (mut ann, mut bob) = (app.user(ANN).await, app.unverified_user("bob@example.com").await);
+    ann.send_and_read("{{words:3}}").await;
+    let used = ann.quota().await["tokens"]["used"].clone();
+    let (totp, codes) = set_up(&mut ann).await;
+    let mail = letter(&app, "bob@example.com", "Confirm your email", 1).await;
+    app.sql("create table before as select secret_encrypted from totp").await;
+    let (old, new) = (app.config.codes_key, [9; 32]);
+    let (url, _stop) =
+        app.start_second_with(|config| (config.codes_key, config.codes_key_previous) = (new, Some(old))).await;
+    forget_steps(&app).await;
+    for code in [&code(&totp, 0), &codes[0]] {
+        let mut phone = enter_password(&app, ANN, PASSWORD).await;
+        phone.url.clone_from(&url);
+        assert_eq!(redirect(&enter(&mut phone, code).await), "/usage?days=7");
+    }
+    bob.url.clone_from(&url);
+    assert_eq!(redirect(&bob.form("/verify", &[("code", mail.code())]).await), "/verify?confirmed=yes");
+    app.until("select not exists (select from totp join before using (secret_encrypted))").await;
+
+    let (url, _stop) = app.start_second_with(|config| config.codes_key = new).await;
+    let mut late = enter_password(&app, ANN, PASSWORD).await;
+    late.url.clone_from(&url);
+    shows(enter(&mut late, &codes[1]).await, WRONG, WRONG_CODE).await;
+    forget_steps(&app).await;
+    assert_eq!(redirect(&enter(&mut late, &code(&totp, 0)).await), "/usage?days=7");
+    assert_eq!(late.quota().await["tokens"]["used"], used, "the subject is the same");
+}

@@ -119,6 +119,39 @@ async fn pending_migrations_need_the_owner() {
     assert!(format!("{error:#}").contains("MIGRATE_DATABASE_URL"), "{error:#}");
 }
 
+/// Field note 96: a server of the previous release starts on a schema that a newer one has migrated, with and without the owner's URL, and
+/// so do subcommands. Migrations that neither has belong to another product.
+#[tokio::test]
+async fn an_older_server_starts_on_a_newer_schema() {
+    let app = TestApp::new().await;
+    let insert = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+                  values (9999, 'of a newer release', true, '\\x00', 0)";
+    app.sql(insert).await;
+    let (url, _stop) = app.start_second().await;
+    let ready = reqwest::get(format!("{url}/readyz")).await.unwrap();
+    assert_eq!(ready.status(), http::StatusCode::OK);
+    let owner = Some(owner_of(&app));
+    let (url, _stop) = app.start_second_with(|config| config.migrate_database_url = owner.clone()).await;
+    let mut ann = app.user("ann@example.com").await;
+    ann.url = url;
+    ann.send_and_read("{{words:3}}").await;
+    let config = server::Config { migrate_database_url: owner, ..app.config.clone() };
+    server::cli::run(server::cli::Command::Migrate, &config, &mut Vec::new()).await.unwrap();
+    let admin = app.user("admin@example.com").await;
+    assert!(admin.text("/admin/health").await.contains("newer than this server"));
+
+    app.sql("update _sqlx_migrations set version = 0 where version = 9999").await;
+    let error = server::build(app.config.clone()).await.err().expect("the schema is of another product");
+    assert!(format!("{error:#}").contains("missing"), "{error:#}");
+}
+
+/// Returns the URL with which the owner of the tables connects to a deployment's database.
+fn owner_of(app: &TestApp) -> String {
+    let (head, name) = (owner_url(), app.config.database_url.clone());
+    let ((head, _), (_, name)) = (head.rsplit_once('/').unwrap(), name.rsplit_once('/').unwrap());
+    format!("{head}/{name}")
+}
+
 /// A role that is created after the migrations gets its privileges when they run again.
 #[tokio::test]
 async fn privileges_are_granted_again_after_they_were_lost() {
@@ -126,10 +159,8 @@ async fn privileges_are_granted_again_after_they_were_lost() {
     app.sql("revoke all on all tables in schema public from quotient_app").await;
     let db = as_server(&app).await;
     assert_eq!(state(&db, "select from account").await, DENIED);
-    let (head, _) = owner_url().rsplit_once('/').map(|(head, name)| (head.to_owned(), name.to_owned())).unwrap();
-    let (_, name) = app.config.database_url.rsplit_once('/').unwrap();
     let mut config = app.config.clone();
-    config.migrate_database_url = Some(format!("{head}/{name}"));
+    config.migrate_database_url = Some(owner_of(&app));
     server::cli::run(server::cli::Command::Migrate, &config, &mut Vec::new()).await.unwrap();
     assert_eq!(state(&db, "select from account").await, "");
     assert_eq!(state(&db, "delete from audit").await, DENIED);

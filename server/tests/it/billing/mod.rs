@@ -8,12 +8,14 @@ mod reconcile;
 
 use crate::app::{HTTP, TestApp};
 use crate::visitor::TestClient;
+use clap::Parser as _;
 use fakes::WEBHOOK_SECRET;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
 use reqwest::header;
+use rust_decimal::Decimal;
 use serde_json::Value;
-use server::cli::{Command, Plans};
+use server::cli::{Cli, Command, Plans};
 
 /// A card whose payments succeed.
 const GOOD: &str = "4242 4242 4242 4242";
@@ -158,6 +160,34 @@ async fn a_checkout_charges_what_the_page_shows() {
     app.until("select count(*) = 1 and bool_and(amount_minor = 2500) from subscription").await;
 }
 
+/// Field note 90: revenue is what was invoiced. A coupon counts from its first invoice to the first one without it.
+#[tokio::test]
+async fn a_discount_counts_as_it_was_invoiced() {
+    let app = selling(&[]).await;
+    let mut ann = app.user("ann@example.com").await;
+    app.sql("update plan set trial_days = 0").await;
+    let url = go(&mut ann, "pro").await;
+    let customer = app.stripe.all("customer")[0]["id"].as_str().unwrap().to_owned();
+    control(&app, &format!("discount/{customer}"), &[("percent_off", "25")]).await;
+    pay(&ann, &url, GOOD).await;
+    app.until("select count(*) = 1 from subscription where status = 'active' and amount_minor = 2000").await;
+    app.until("select bool_and(list_minor = 2000 and net_minor = 1500 and paid_minor = 1500) from invoice").await;
+    // What ten days within the next month are paid for, and what they are at $15 and $20 a month.
+    let revenue = "select round(sum(prorated_usd(amount_minor, period, paid)), 9) from subscriptions_paid(now() + interval '2 days', now() + interval '12 days')";
+    let at_15 = "select round(prorated_usd(1500, 'month', interval '10 days'), 9)";
+    assert_eq!(app.one::<Decimal>(revenue).await, app.one::<Decimal>(at_15).await);
+    control(&app, &format!("discount/{customer}"), &[("percent_off", "0")]).await;
+    control(&app, "clock", &[("days", "32")]).await;
+    app.until("select count(*) = 2 and count(*) filter (where net_minor = 2000) = 1 from invoice").await;
+    assert_eq!(app.one::<Decimal>(revenue).await, app.one::<Decimal>(at_15).await, "the first month is as it was");
+    let later = "select round(sum(prorated_usd(amount_minor, period, paid)), 9) from subscriptions_paid(now() + interval '35 days', now() + interval '45 days')";
+    let at_20 = "select round(prorated_usd(2000, 'month', interval '10 days'), 9)";
+    assert_eq!(app.one::<Decimal>(later).await, app.one::<Decimal>(at_20).await);
+    // An invoice that is withdrawn discounts nothing.
+    app.sql("update invoice set status = 'void' where net_minor = 1500").await;
+    assert!(app.one::<bool>("select not exists (select from subscription_discount)").await);
+}
+
 /// Pushing plans twice changes nothing. A new plan needs one row, and the pricing page shows every plan on sale.
 #[tokio::test]
 async fn pushing_plans_is_idempotent_and_includes_new_rows() {
@@ -184,6 +214,42 @@ async fn pushing_plans_is_idempotent_and_includes_new_rows() {
     let bad = ann.form("/billing/checkout", &[("plan", "team"), ("interval", "year")]).await;
     assert_eq!(bad.status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(redirect_target(&app.visitor().form("/billing/checkout", &[("plan", "pro")]).await), "/sign-in");
+}
+
+/// Field note 96: plans are added, changed and sold without a migration. What a plan can't be is refused with a reason.
+#[tokio::test]
+async fn plans_are_added_and_changed_by_commands() {
+    let app = selling(&[]).await;
+    let command =
+        |words: &[&str]| Cli::try_parse_from(["quotient", "plans"].iter().chain(words)).unwrap().command.unwrap();
+    let sale = ["--name", "Team", "--monthly-cents", "25000", "--yearly-cents", "0", "--pitch", "For a small team."];
+    let added = app.run(command(&[&["add", "team", "--like", "max"][..], &sale].concat())).await;
+    assert!(added.contains("team is added"), "{added}");
+    let changed = app.run(command(&["set", "pro", "--monthly-cents", "2500", "--trial-days", "0"])).await;
+    assert!(changed.contains("Run plans push"), "{changed}");
+    let pushed = app.run(command(&["push"])).await;
+    assert!(pushed.contains("plan_team_month: $250 a month"), "{pushed}");
+    let listed = app.run(command(&["list"])).await;
+    assert!(listed.lines().any(|line| line.starts_with("team") && line.contains("$250")), "{listed}");
+    let mut ann = app.user("ann@example.com").await;
+    let page = ann.text("/pricing").await;
+    assert!(page.contains("For a small team.") && page.contains("$25"), "{page}");
+    buy(&mut ann, "pro", GOOD).await;
+    app.until("select count(*) = 1 from subscription where amount_minor = 2500 and status = 'active'").await;
+    for (words, reason) in [
+        (&["set", "pro"][..], "nothing to change"),
+        (&["set", "none", "--name", "None"][..], "there is no plan none"),
+        (&["set", "free", "--monthly-cents", "5"][..], "pay nothing"),
+        (&["set", "pro", "--name", "\u{202e}orP"][..], "--name"),
+        (&["add", "team", "--like", "max"][..], "exists already"),
+        (&["add", "Team!", "--like", "max"][..], "is no id"),
+    ] {
+        let error = server::cli::run(command(words), &app.config, &mut std::io::sink()).await.unwrap_err();
+        assert!(format!("{error:#}").contains(reason), "{words:?}: {error:#}");
+    }
+    let audit =
+        "select string_agg(action, ' ' order by created_at) from audit where actor_id is null and action like '%plan%'";
+    assert_eq!(app.one::<String>(audit).await, "add_plan set_plan_sale");
 }
 
 /// Field note 37: a plan change in the portal is applied, and a canceled subscription runs until its period ends.

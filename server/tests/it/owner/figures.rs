@@ -9,7 +9,7 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Exports contain exactly the rows of the ledger, and no cell is a formula.
+/// Field note 93: exports contain exactly the rows of the ledger, and no cell is a formula. Those for Excel begin with a byte order mark.
 #[tokio::test]
 async fn exports_match_the_ledger_and_contain_no_formulas() {
     let app = TestApp::new().await;
@@ -54,6 +54,16 @@ async fn exports_match_the_ledger_and_contain_no_formulas() {
     let own = ann.text("/usage.csv?period=30d").await;
     assert_eq!(csv::Reader::from_reader(own.as_bytes()).records().count(), 1);
     assert!(!own.contains("subject"));
+    // Only the file for Excel begins with a byte order mark.
+    let excel = ann.get("/usage.csv?period=30d&bom=1").await.bytes().await.unwrap();
+    assert_eq!(excel.strip_prefix(b"\xef\xbb\xbf"), Some(own.as_bytes()));
+    for (query, has_mark) in [("period=30d", false), ("period=30d&bom=1", true)] {
+        let file = admin.get(&format!("/admin/export.csv?{query}")).await.bytes().await.unwrap();
+        assert_eq!(file.starts_with(b"\xef\xbb\xbf"), has_mark, "{query}");
+    }
+    let file = ann.get("/usage.csv?days=7").await.bytes().await.unwrap();
+    assert!(file.starts_with(b"created_at,"));
+    assert!(ann.text("/usage?days=7").await.contains("/usage.csv?days=7&amp;bom=1"));
     assert!(!app.visitor().get("/usage.csv").await.status().is_success());
 }
 

@@ -1,7 +1,7 @@
 //! Revenue of subscriptions, for any order of updates from Stripe.
 
 use crate::app::TestApp;
-use domain::{Amount, Invoice, Period, PlanId, Subscription, SubscriptionStatus};
+use domain::{Amount, Invoice, Invoiced, Period, PlanId, Subscription, SubscriptionStatus};
 use rand::RngExt as _;
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
@@ -87,8 +87,8 @@ async fn revenue_is_what_was_paid_for() {
     assert_eq!(found.revenue.to_usd().round_dp(9), expected.round_dp(9));
 }
 
-/// Random histories of a subscription as the Stripe sync writes them: changed and corrected prices, payments before and after them,
-/// duplicate writes, trials, ends. Each period counts at its own price, as far as it was paid for.
+/// Field note 90. Random histories of a subscription as the Stripe sync writes them: changed and corrected prices, payments before and after
+/// them, discounts, duplicate writes, trials, ends. Each period counts at its own price, as far as it was paid for, and as it was invoiced.
 #[tokio::test]
 async fn each_period_counts_at_its_own_price() {
     let app = TestApp::new().await.stop_server().await;
@@ -116,6 +116,8 @@ async fn each_period_counts_at_its_own_price() {
         let (mut at, mut last_paid, mut log) = (begun, None, vec![format!("{begun} {:?}", subscription.trial_end)]);
         // The start of each price.
         let mut prices: Vec<(OffsetDateTime, i64, Period)> = vec![(begun, 2_000, Period::Month)];
+        // The start of each invoice, and what it charges of 100 list cents.
+        let mut invoiced: Vec<(OffsetDateTime, i64)> = Vec::new();
         for step in 0..rng.random_range(1..7) {
             at += Duration::hours(if step == 0 { 0 } else { rng.random_range(0..30 * 24) });
             if step > 0 && rng.random_bool(0.6) {
@@ -135,21 +137,30 @@ async fn each_period_counts_at_its_own_price() {
                 (subscription.status, subscription.ended_at) = (SubscriptionStatus::Unpaid, None);
             }
             let is_paid = rng.random_bool(0.5);
+            let choice: usize = rng.random_range(0..4);
+            let percent: i64 = [100, 100, 80, 50][choice];
+            let net_minor = subscription.amount.minor * percent / 100;
+            // Of invoices of the same time the last one counts.
+            if invoiced.last().is_some_and(|last| last.0 == at) {
+                invoiced.pop();
+            }
+            invoiced.push((at, percent));
             let invoice = Invoice {
                 id: format!("in{step}"),
                 customer_id: "cus".into(),
                 subscription_id: Some("sub".into()),
                 number: None,
                 status: if is_paid { "paid" } else { "open" }.into(),
-                due: subscription.amount.clone(),
-                paid_minor: if is_paid { subscription.amount.minor } else { 0 },
+                due: Amount { minor: net_minor, currency: "usd".into() },
+                paid_minor: if is_paid { net_minor } else { 0 },
+                invoiced: Some(Invoiced { list_minor: subscription.amount.minor, net_minor }),
                 url: None,
                 created_at: at,
             };
             if is_paid {
                 last_paid = Some(at);
             }
-            log.push(format!("{at} {:?} {:?} {is_paid}", subscription.status, subscription.amount.minor));
+            log.push(format!("{at} {:?} {:?} {percent} {is_paid}", subscription.status, subscription.amount.minor));
             let invoice_first: bool = rng.random();
             for turn in 0..2 {
                 if (turn == 0) == invoice_first {
@@ -181,9 +192,14 @@ async fn each_period_counts_at_its_own_price() {
                 let begins = [from, *since].into_iter().chain(subscription.trial_end).max().unwrap();
                 let next = prices.get(index + 1).map(|next| next.0);
                 let ends = [Some(to), next, subscription.ended_at, unpaid_from].into_iter().flatten().min().unwrap();
-                let seconds = (ends - begins).whole_seconds().max(0);
                 let whole = if *period == Period::Year { 31_557_600 } else { 2_629_800 };
-                expected += Decimal::from(*minor) / Decimal::from(100) * Decimal::from(seconds) / Decimal::from(whole);
+                for (n, (since, percent)) in invoiced.iter().enumerate() {
+                    let begins = if n == 0 { begins } else { begins.max(*since) };
+                    let ends = invoiced.get(n + 1).map_or(ends, |next| ends.min(next.0));
+                    let seconds = (ends - begins).whole_seconds().max(0);
+                    expected += Decimal::from(minor * percent / 100) / Decimal::from(100) * Decimal::from(seconds)
+                        / Decimal::from(whole);
+                }
             }
             if last_paid.is_none() {
                 expected = Decimal::ZERO;

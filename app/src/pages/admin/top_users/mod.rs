@@ -61,9 +61,11 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     let has_usage = view.users > 0 || view.total.requests > 0;
     let pages = view.count.div_ceil(u64::from(UsageFilter::ROWS));
     let (path, page) = (filter.clone(), view.page);
-    let export = ["csv", "json"].map(|kind| {
+    let files =
+        [("csv", "", "CSV of all calls"), ("csv", "&bom=1", "CSV for Excel"), ("json", "", "JSON of all calls")];
+    let export = files.map(|(kind, mark, label)| {
         let href = href(&UsageFilter { page: 1, ..filter.clone() }, &format!("/admin/export.{kind}"));
-        view! { <a class="button secondary small" href=href download>{format!("{} of all calls", kind.to_uppercase())}</a> }
+        view! { <a class="button secondary small" href=format!("{href}{mark}") download>{label}</a> }
     });
     view! {
         <nav class="tabs period" aria-label="Period">{choices}</nav>
