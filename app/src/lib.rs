@@ -47,6 +47,8 @@ fn brand_style() -> String {
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     let context = page_context();
     let (has_islands, theme) = (has_islands(&context.path), context.theme);
+    // What is installed is the chat, which needs an account.
+    let is_installable = context.viewer.is_some();
     let chosen = (theme != Theme::System).then(|| theme.as_str());
     // Only islands are hydrated, so resource data need not be serialized into the page.
     if let Some(shared) = Owner::current_shared_context() {
@@ -64,9 +66,9 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <link rel="icon" href="/favicon.ico" sizes="32x32"/>
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
                 <link rel="apple-touch-icon" href="/touch-icon.png"/>
-                <link rel="manifest" href="/manifest.webmanifest"/>
+                {is_installable.then(|| view! { <link rel="manifest" href="/manifest.webmanifest"/> })}
                 <style nonce=use_nonce() inner_html=brand_style()></style>
-                <link rel="preload" href="/fonts/inter-latin.woff2" r#as="font" r#type="font/woff2" crossorigin="anonymous"/>
+                <link rel="preload" href="/fonts/inter-basic-latin.woff2" r#as="font" r#type="font/woff2" crossorigin="anonymous"/>
                 <HashedStylesheet id="style" options=options.clone()/>
                 <AutoReload options=options.clone()/>
                 {has_islands.then(|| view! { <HydrationScripts options=options.clone() islands=true/> })}

@@ -2,7 +2,11 @@
 
 use crate::app::TestApp;
 use http::StatusCode;
+use std::fs;
+use std::path::Path;
 
+/// The font that every page preloads.
+const FONT: &str = "/fonts/inter-basic-latin.woff2";
 const PUBLIC: [&str; 14] = [
     "/",
     "/pricing",
@@ -20,7 +24,8 @@ const PUBLIC: [&str; 14] = [
     "/email/undo?token=x",
 ];
 
-/// Every page has a content security policy, no inline style, no serialized resource data, and wasm only where it is interactive.
+/// Every page has a content security policy, no inline style, no serialized resource data, one preloaded font, wasm only where it is interactive,
+/// and the manifest only for users: a visitor's first page waits for whatever is loaded beside its font.
 #[tokio::test]
 async fn pages_send_only_what_they_need() {
     let app = TestApp::new().await;
@@ -65,9 +70,28 @@ async fn pages_send_only_what_they_need() {
             "{path} serializes its resources"
         );
         assert_eq!(page.contains(".wasm"), path.starts_with("/chat"), "{path}");
+        let fonts: Vec<&str> = page.split('"').filter(|value| value.starts_with("/fonts/")).collect();
+        assert_eq!(fonts, [FONT], "{path}");
+        assert_ne!(page.contains("rel=\"manifest\""), PUBLIC.contains(&path.as_str()), "{path}");
         assert_eq!(page.matches("<h1").count(), 1, "{path} must have one h1");
         assert!(page.contains("lang=\"en\"") && page.contains("class=\"skip\""), "{path}");
     }
+}
+
+/// The preloaded font has the characters of English text and is small: the largest contentful paint of a first page waits for it.
+#[test]
+fn the_preloaded_font_is_small() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let size = fs::metadata(root.join("public").join(FONT.trim_start_matches('/'))).unwrap().len();
+    assert!(size <= 13_800, "{size} bytes");
+    let sheet = fs::read_to_string(root.join("style/base.css")).unwrap();
+    let faces: Vec<&str> = sheet.split("@font-face").filter(|face| face.contains("url(\"/fonts/")).collect();
+    let basic = faces.iter().find(|face| face.contains(FONT)).unwrap();
+    assert!(basic.contains("U+20-7E"), "{basic}");
+    assert!(
+        faces.iter().all(|face| face.contains("unicode-range:")),
+        "a browser loads each file only for its characters"
+    );
 }
 
 #[tokio::test]
