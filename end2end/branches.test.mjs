@@ -37,8 +37,10 @@ test('a message is edited in its place, and both versions stay', { timeout: 600_
   await idle(ann, 1);
   await send(ann, '{{words:4}} second');
   await idle(ann, 2);
-  // The live message can be edited before a reload. Escape leaves it as it is.
+  // The live message can be edited before a reload. Escape leaves it as it is. The button stands beside the message and takes no row.
   await questions(ann).first().hover();
+  const [message, edit] = await Promise.all(['.message', '[data-edit]'].map((part) => questions(ann).first().locator(part).boundingBox()));
+  assert.ok(edit.x + edit.width <= message.x && edit.y + edit.height <= message.y + message.height + 1, JSON.stringify({ message, edit }));
   await questions(ann).first().getByRole('button', { name: 'Edit message' }).click();
   const box = ann.getByRole('textbox', { name: 'Edit message' });
   assert.equal(await box.inputValue(), '{{words:3}} first');

@@ -85,7 +85,7 @@ test('the models and their prices are readable on phones, also at twice the text
 
 test('touch targets on the site are at least 44 px high', { timeout: 600_000 }, async () => {
   const phone = await browser.visitor({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, quiet: true });
-  for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/status']) {
+  for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/status', '/help/limits', '/nothing']) {
     await phone.goto(app.url + path);
     const small = await phone.evaluate(() => [...document.querySelectorAll('button, .button, nav a, footer li > a, .auth-links a, summary')]
       .filter((element) => element.checkVisibility() && element.getBoundingClientRect().height < 43.5)

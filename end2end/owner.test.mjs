@@ -88,3 +88,18 @@ test('the keyboard alone reaches every action', { timeout: 600_000 }, async () =
     assert.deepEqual(await unreached(owner), [], path);
   }
 });
+
+test('the button that saves a row is in view, however wide its table is', { timeout: 600_000 }, async () => {
+  const owner = await signedIn();
+  for (const [width, height] of [[1280, 800], [390, 844]]) {
+    await owner.setViewportSize({ width, height });
+    for (const path of ['/admin/plans', '/admin/models']) {
+      await owner.goto(app.url + path);
+      const buttons = owner.locator('table.fields button', { hasText: /^Save$/ });
+      assert.ok(await buttons.count() > 0, path);
+      const hidden = await buttons.evaluateAll((all) => all.map((button) => button.getBoundingClientRect())
+        .filter(({ left, right }) => left < 0 || right > window.innerWidth).length);
+      assert.equal(hidden, 0, `${path} at ${width}`);
+    }
+  }
+});

@@ -138,18 +138,23 @@ fn Sums(title: &'static str, head: &'static str, shows_cost: bool, children: Chi
         <section>
             <h2>{title}</h2>
             <div class="table-scroll" tabindex="0" role="region" aria-label=title>
-                <table class="compact numbers">
+                <table class="compact numbers stacks">
                     <thead><tr>
                         <th scope="col">{head}</th><th scope="col" class="end">"Responses"</th><th scope="col" class="end">"Input"</th>
                         <th scope="col" class="end">"Cached"</th><th scope="col" class="end">"Output"</th>
                         {shows_cost.then(|| view! { <th scope="col" class="end">"Cost"</th> })}
-                        <th scope="col">{if shows_cost { "Share of cost" } else { "Share of tokens" }}</th>
+                        <th scope="col">{share_of(shows_cost)}</th>
                     </tr></thead>
                     <tbody>{children()}</tbody>
                 </table>
             </div>
         </section>
     }
+}
+
+/// Returns the head of the column with shares.
+fn share_of(shows_cost: bool) -> &'static str {
+    if shows_cost { "Share of cost" } else { "Share of tokens" }
 }
 
 fn bar(day: Date, sum: &UsageSum, shows_cost: bool) -> Bar {
@@ -160,6 +165,7 @@ fn bar(day: Date, sum: &UsageSum, shows_cost: bool) -> Bar {
 }
 
 fn row(label: String, sum: &UsageSum, total: &UsageSum, shows_cost: bool) -> impl IntoView + use<> {
+    let share = share_of(shows_cost);
     let (part, whole) = match shows_cost {
         true => (sum.cost.0.unsigned_abs(), total.cost.0.unsigned_abs()),
         false => (sum.tokens().0, total.tokens().0),
@@ -167,12 +173,12 @@ fn row(label: String, sum: &UsageSum, total: &UsageSum, shows_cost: bool) -> imp
     view! {
         <tr>
             <th scope="row" class="who">{label}</th>
-            <td class="end">{Tokens(sum.requests).to_string()}</td>
-            <td class="end">{sum.input.to_string()}</td>
-            <td class="end">{sum.cached.to_string()}</td>
-            <td class="end">{sum.output.to_string()}</td>
-            {shows_cost.then(|| view! { <td class="end">{sum.cost.to_string()}</td> })}
-            <td><Share part whole/></td>
+            <td class="end" data-label="Responses">{Tokens(sum.requests).to_string()}</td>
+            <td class="end" data-label="Input">{sum.input.to_string()}</td>
+            <td class="end" data-label="Cached">{sum.cached.to_string()}</td>
+            <td class="end" data-label="Output">{sum.output.to_string()}</td>
+            {shows_cost.then(|| view! { <td class="end" data-label="Cost">{sum.cost.to_string()}</td> })}
+            <td data-label=share><Share part whole/></td>
         </tr>
     }
 }

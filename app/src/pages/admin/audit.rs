@@ -1,6 +1,7 @@
 //! `/admin/audit`: the log of admin actions and their reasons.
 
 use crate::api;
+use crate::components::browser_name::browser_name;
 use crate::components::duration::moment;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
@@ -62,7 +63,7 @@ pub fn AuditTable(
     let drawn = rows.into_iter().map(draw).collect_view();
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label="Audit log">
-            <table class="compact sticky">
+            <table class="compact sticky stacks">
                 <thead><tr>
                     <th scope="col">"When, UTC"</th><th scope="col">"Actor"</th><th scope="col">"Action"</th><th scope="col">"User"</th>
                     <th scope="col">"Change"</th><th scope="col">"Reason"</th>
@@ -81,14 +82,16 @@ fn draw(row: AuditEntry) -> impl IntoView {
         (None, Some(email)) => email.into_any(),
         (_, None) => "".into_any(),
     };
+    // Sign-ins have the browser's User-Agent header.
+    let after = if row.action == "sign_in" { row.after.map(|text| browser_name(&text)) } else { row.after };
     view! {
         <tr>
-            <td>{moment(row.at)}</td>
-            <td class="text">{row.actor.unwrap_or_else(|| "command line or deleted account".to_owned())}</td>
-            <td>{row.action.replace('_', " ")}</td>
-            <td class="text">{to}</td>
-            <td class="text">{change(row.before, row.after)}</td>
-            <td class="text">{row.why}</td>
+            <td data-label="When, UTC">{moment(row.at)}</td>
+            <td class="text" data-label="Actor">{row.actor.unwrap_or_else(|| "command line or deleted account".to_owned())}</td>
+            <td data-label="Action">{row.action.replace('_', " ")}</td>
+            <td class="text" data-label="User"><span>{to}</span></td>
+            <td class="text" data-label="Change"><span>{change(row.before, after)}</span></td>
+            <td class="text" data-label="Reason">{row.why}</td>
         </tr>
     }
 }

@@ -8,6 +8,7 @@ use crate::pages::admin::retention::Retention;
 use crate::pages::admin::{AdminTabs, Saved};
 use crate::view::admin::PlanRow;
 use domain::ModelName;
+use domain::money::count;
 use leptos::prelude::*;
 
 /// Renders the plans page.
@@ -74,6 +75,8 @@ fn row(row: PlanRow, models: &[ModelName]) -> impl IntoView + use<> {
         .map(|model| view! { <option value=model.0.clone() selected=first == Some(model)>{model.0.clone()}</option> })
         .collect_view();
     let list: Vec<&str> = plan.models.iter().map(|model| model.0.as_str()).collect();
+    let number_of_models = count(u64::try_from(list.len()).unwrap_or(u64::MAX), "model", "models");
+    let default = first.map(|model| view! { <br/><span class="hint">{model.0.clone()}</span> });
     view! {
         <tr>
             <th scope="row">{plan.name.clone()}</th>
@@ -85,7 +88,7 @@ fn row(row: PlanRow, models: &[ModelName]) -> impl IntoView + use<> {
             {number("api_keys", "API keys", api_keys.into())}
             <td>
                 <details>
-                    <summary>{list.join(", ")}</summary>
+                    <summary title=list.join(", ")>{number_of_models}{default}</summary>
                     <fieldset><legend>{format!("Models of {}", plan.name)}</legend>{allowed}</fieldset>
                     <div class="field">
                         <label for=default_id.clone()>"Default model"</label>

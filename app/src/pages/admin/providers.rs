@@ -47,9 +47,9 @@ fn Shown(providers: Vec<ProviderRow>) -> impl IntoView {
         {result}
         {edited}
         <div class="table-scroll" tabindex="0" role="region" aria-label="Providers">
-            <table class="compact">
+            <table class="compact stacks">
                 <thead><tr>
-                    <th scope="col">"Provider"</th><th scope="col">"Format"</th><th scope="col">"Base URL"</th><th scope="col">"API key"</th>
+                    <th scope="col">"Provider"</th><th scope="col">"Base URL"</th><th scope="col">"API key"</th>
                     <th scope="col">"State"</th><th scope="col">"Models"</th><th scope="col">"Timeouts"</th><th scope="col" class="end">"Calls at once"</th>
                     <th scope="col"><span class="unseen">"Edit"</span></th>
                 </tr></thead>
@@ -102,16 +102,16 @@ fn row(row: ProviderRow) -> impl IntoView {
         ("first byte", provider.first_byte_timeout_ms),
         ("silence", provider.idle_timeout_ms),
     ]);
+    let wire_format = format!("{} format", provider.wire_format.as_str());
     view! {
         <tr>
-            <th scope="row">{provider.label}<br/><code>{provider.name.0}</code></th>
-            <td>{provider.wire_format.as_str()}</td>
-            <td class="text">{base_url}</td>
-            <td>{key}</td>
-            <td>{state}</td>
-            <td class="text">{models.join(", ")}</td>
-            <td class="text">{timeouts}</td>
-            <td class="end">{provider.max_in_flight.map_or_else(|| "unlimited".to_owned(), |max| max.to_string())}</td>
+            <th scope="row"><span>{provider.label}<br/><code>{provider.name.0}</code><br/><small>{wire_format}</small></span></th>
+            <td class="text" data-label="Base URL"><span>{base_url}</span></td>
+            <td data-label="API key"><span>{key}</span></td>
+            <td class="text short" data-label="State">{state}</td>
+            <td class="text" data-label="Models"><span>{models.join(", ")}</span></td>
+            <td class="text short" data-label="Timeouts">{timeouts}</td>
+            <td class="end" data-label="Calls at once">{provider.max_in_flight.map_or_else(|| "unlimited".to_owned(), |max| max.to_string())}</td>
             <td class="end">{edit}</td>
         </tr>
     }

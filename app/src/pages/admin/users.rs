@@ -75,7 +75,7 @@ fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
                 <tr>
                     <th scope="row" class="who"><a href=format!("/admin/users/{}", row.user_id) title=row.email.clone()>{row.email.clone()}</a></th>
                     <td>{row.plan.0}</td><td>{state}</td><td>{day(row.created_at)}</td>
-                    <td class="text">{shared_origin(row.same_block, row.same_address)}</td>
+                    <td class="text short">{shared_origin(row.same_block, row.same_address)}</td>
                 </tr>
             }
         })

@@ -53,6 +53,7 @@ async fn audit_rows_keep_their_names_and_cannot_be_changed() {
     assert_eq!(entries(&app).await, expected);
     let page = second.text("/admin/audit").await;
     assert!(page.contains("admin@example.com") && page.contains("a trial") && page.contains("period=7d"), "{page}");
+    assert!(page.contains("Unknown browser"), "a sign-in names the browser: {page}");
 }
 
 /// What happens to an account is recorded and shown to its user only. Strangers can't fill the record by guessing at addresses.
