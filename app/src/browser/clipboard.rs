@@ -42,14 +42,14 @@ pub fn copy_answer(
 ) {
     let blocks: Vec<_> = markdown.find_all(":scope > *").iter().map(block_text).collect();
     let shown = blocks.join("\n\n");
-    let button = button.clone();
+    let (button, fallback) = (button.clone(), shown.clone());
+    let copying = copy_when_loaded(async move { text.await.unwrap_or(fallback) });
     spawn_local(async move {
-        let fallback = shown.clone();
-        let loaded = async move { text.await.unwrap_or(fallback) };
-        let copied = match copy_when_loaded(loaded) {
-            Some(copied) => JsFuture::from(copied).await.ok().map(drop),
-            None => copy(&shown).await,
+        let copied = match copying {
+            Some(copying) => JsFuture::from(copying).await.is_ok(),
+            None => false,
         };
+        let copied = if copied { Some(()) } else { copy(&shown).await };
         show_copied(button, copied, announce).await;
     });
 }
