@@ -1,6 +1,7 @@
 // Around the message box: the queue, the estimate, warnings and refusals, what can be done with a response, and older messages.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { inspect, send, shots, signUp, startApp, startBrowser, woken } from './test-app.mjs';
 
@@ -201,7 +202,12 @@ test('a response can be copied, its code saved, its table taken along, and rated
   await answer.getByRole('button', { name: 'Copy response' }).click();
   await gus.waitForFunction(async () => (await navigator.clipboard.readText()).startsWith('A lease usually ends'));
   assert.match(await clipboard(), /```rust\nfn last_day/);
-  assert.match(await clipboard(), /- Send notice in writing/);
+  // What is copied is the Markdown that the model wrote, and the user's message as it was sent.
+  const [[body]] = app.query("select md5(body) from message where role = 'assistant' order by created_at desc limit 1");
+  assert.equal(createHash('md5').update((await clipboard()).replaceAll('\r\n', '\n')).digest('hex'), body);
+  await gus.locator('.user-message').hover();
+  await gus.getByRole('button', { name: 'Copy message' }).click();
+  await gus.waitForFunction(async () => (await navigator.clipboard.readText()) === 'How does a lease end?');
   await answer.getByRole('button', { name: 'Good response' }).click();
   await answer.locator('[data-good][aria-pressed=true]').waitFor();
   await answer.getByRole('button', { name: 'Bad response' }).click();
@@ -325,4 +331,38 @@ test('typing in a long conversation and streaming stay smooth on a slow device',
   assert.ok(at(delays, 0.98) < 5_000, `typing p98 ${at(delays, 0.98)} ms`);
   assert.ok(at(gaps, 0.5) < 1_000, `frames p50 ${at(gaps, 0.5)} ms`);
   await kim.getByRole('button', { name: 'Stop' }).click();
+});
+
+test('nothing moves when a response ends, and tables break no words', { timeout: 600_000 }, async () => {
+  const ivy = await start('ivy@example.com');
+  await send(ivy, '{{words:4}}{{hold:2}} one');
+  await ivy.locator('.answer').getByText('word2').waitFor();
+  const top = () => ivy.locator('.answer .markdown').evaluate((text) => {
+    return text.getBoundingClientRect().top - document.querySelector('.user-message').getBoundingClientRect().top;
+  });
+  const live = await top();
+  await app.release();
+  await ended(ivy);
+  assert.equal(await top(), live);
+  await send(ivy, 'How does a lease end?');
+  await ended(ivy);
+  await ivy.setViewportSize({ width: 390, height: 844 });
+  const table = await ivy.locator('.answer table').evaluate((table) => {
+    table.querySelector('th').textContent = 'Responsibilities';
+    table.querySelectorAll('th')[1].textContent = 'Internationalization';
+    const lines = (cell) => {
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      return range.getClientRects().length;
+    };
+    const edge = (cell, side) => {
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      return range.getBoundingClientRect()[side];
+    };
+    const [, middle, last] = table.querySelectorAll('th');
+    return { lines: lines(middle), gap: edge(last, 'left') - edge(middle, 'right') };
+  });
+  assert.equal(table.lines, 1, 'a word has one line: the table scrolls');
+  assert.ok(table.gap >= 8, `columns don't touch: ${table.gap}`);
 });

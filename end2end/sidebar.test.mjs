@@ -74,6 +74,12 @@ test('a conversation is renamed in place, pinned, archived and deleted, and both
   await ann.waitForURL(/\/chat\/[0-9a-f-]{36}$/);
   await woken(ann);
   assert.equal(await ann.locator('#title').innerText(), 'Subject 1.');
+  // The archive, with a conversation in it.
+  await choose(ann, 'Subject 2.', 'Archive');
+  await ann.locator('#toast').getByText('Conversation archived.').waitFor();
+  await ann.goto(`${app.url}/chat/archived`);
+  await ann.getByRole('button', { name: 'Delete' }).waitFor();
+  await inspect(ann);
 });
 
 test('the list goes on while it is scrolled, and the sidebar can be hidden', { timeout: 600_000 }, async () => {

@@ -173,6 +173,12 @@ pub async fn fragment(url: &str) -> Result<String, Failure> {
     text(&reply).await.ok_or(Failure::Offline)
 }
 
+/// Loads the text of a turn's response, in Markdown. Returns `None` if it can't be loaded, as while the response is in progress.
+pub async fn response_text(turn: &str) -> Option<String> {
+    let reply = send("GET", &format!("/api/turns/{turn}/text"), None).await.ok()?;
+    text(&reply).await
+}
+
 /// Sends a change with a JSON body.
 ///
 /// # Errors

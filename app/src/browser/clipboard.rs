@@ -2,7 +2,10 @@
 
 use super::dom::PageElement;
 use gloo_timers::future::TimeoutFuture;
+use js_sys::{Array, Function, Object, Promise, Reflect};
 use leptos::task::spawn_local;
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 /// Handles a click on one of the buttons within a response's text: Copy, Wrap and Download of a code block, "Copy as CSV" of a table.
 /// Does nothing for any other.
@@ -29,10 +32,47 @@ pub fn click(button: &PageElement, announce: impl Fn(&str) + 'static) {
     }
 }
 
-/// Copies a response as text: its blocks, code between fences, tables with tabs.
-pub fn copy_answer(button: &PageElement, markdown: &PageElement, announce: impl Fn(&str) + 'static) {
+/// Copies a response as the model wrote it. If its text can't be loaded, what the page shows is copied: its blocks, code between fences, tables
+/// with tabs.
+pub fn copy_answer(
+    button: &PageElement,
+    markdown: &PageElement,
+    text: impl Future<Output = Option<String>> + 'static,
+    announce: impl Fn(&str) + 'static,
+) {
     let blocks: Vec<_> = markdown.find_all(":scope > *").iter().map(block_text).collect();
-    copy_from(button, blocks.join("\n\n"), announce);
+    let shown = blocks.join("\n\n");
+    let (button, fallback) = (button.clone(), shown.clone());
+    let copying = copy_when_loaded(async move { text.await.unwrap_or(fallback) });
+    spawn_local(async move {
+        let copied = match copying {
+            Some(copying) => JsFuture::from(copying).await.is_ok(),
+            None => false,
+        };
+        let copied = if copied { Some(()) } else { copy(&shown).await };
+        show_copied(button, copied, announce).await;
+    });
+}
+
+/// Copies a text that is still being loaded. Browsers allow it only if it begins with the click, so the clipboard gets a promise. Returns
+/// `None` if the browser can't do that.
+fn copy_when_loaded(text: impl Future<Output = String> + 'static) -> Option<Promise> {
+    let window = web_sys::window()?;
+    let constructor = |name: &str| Reflect::get(&window, &name.into()).ok()?.dyn_into::<Function>().ok();
+    let (blob, item) = (constructor("Blob")?, constructor("ClipboardItem")?);
+    let clipboard = Reflect::get(&window.navigator(), &"clipboard".into()).ok()?;
+    let write = Reflect::get(&clipboard, &"write".into()).ok()?.dyn_into::<Function>().ok()?;
+    let kind = Object::new();
+    Reflect::set(&kind, &"type".into(), &"text/plain".into()).ok()?;
+    let loaded = future_to_promise(async move {
+        let parts = Array::of1(&JsValue::from_str(&text.await));
+        Reflect::construct(&blob, &Array::of2(&parts, &kind))
+    });
+    let types = Object::new();
+    Reflect::set(&types, &"text/plain".into(), &loaded).ok()?;
+    let item = Reflect::construct(&item, &Array::of1(&types)).ok()?;
+    let items = Array::of1(&item);
+    Reflect::apply(&write, &clipboard, &Array::of1(&items)).ok()?.dyn_into().ok()
 }
 
 fn block_text(block: &PageElement) -> String {
@@ -111,29 +151,35 @@ fn download(name: &str, text: &str) {
 pub fn copy_from(button: &PageElement, text: String, announce: impl Fn(&str) + 'static) {
     let button = button.clone();
     spawn_local(async move {
-        if copy(&text).await.is_none() {
-            return announce("Copying isn't allowed here.");
-        }
-        announce("Copied");
-        // A button with an icon shows a check mark, by the style sheet.
-        let label = Some(button.text()).filter(|label| !label.trim().is_empty() && button.find("svg").is_none());
-        button.mark("data-done", true);
-        if label.is_some() {
-            button.set_text("Copied");
-        }
-        TimeoutFuture::new(1_500).await;
-        button.mark("data-done", false);
-        if let Some(label) = label.filter(|label| label != "Copied") {
-            button.set_text(&label);
-        }
+        let copied = copy(&text).await;
+        show_copied(button, copied, announce).await;
     });
+}
+
+/// Shows on a button that its text was copied, for a moment, or announces that it wasn't.
+async fn show_copied(button: PageElement, copied: Option<()>, announce: impl Fn(&str)) {
+    if copied.is_none() {
+        return announce("Copying isn't allowed here.");
+    }
+    announce("Copied");
+    // A button with an icon shows a check mark, by the style sheet.
+    let label = Some(button.text()).filter(|label| !label.trim().is_empty() && button.find("svg").is_none());
+    button.mark("data-done", true);
+    if label.is_some() {
+        button.set_text("Copied");
+    }
+    TimeoutFuture::new(1_500).await;
+    button.mark("data-done", false);
+    if let Some(label) = label.filter(|label| label != "Copied") {
+        button.set_text(&label);
+    }
 }
 
 /// Copies text to the clipboard. Returns `None` if the clipboard is unavailable (plain HTTP) or access is denied.
 async fn copy(text: &str) -> Option<()> {
     let navigator = web_sys::window()?.navigator();
-    js_sys::Reflect::get(&navigator, &"clipboard".into()).ok().filter(|clipboard| !clipboard.is_undefined())?;
-    wasm_bindgen_futures::JsFuture::from(navigator.clipboard().write_text(text)).await.ok().map(drop)
+    Reflect::get(&navigator, &"clipboard".into()).ok().filter(|clipboard| !clipboard.is_undefined())?;
+    JsFuture::from(navigator.clipboard().write_text(text)).await.ok().map(drop)
 }
 
 #[cfg(test)]

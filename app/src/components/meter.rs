@@ -128,13 +128,13 @@ impl Track {
     /// Draws the track. One with an id is inside of a group that can be focused, so it can't be focused itself.
     fn draw(&self, id: Option<&'static str>) -> impl IntoView + use<> {
         let (used, held) = self.shares();
-        let (exact, left) = (self.exact(), self.left());
+        let (exact, left, name) = (self.exact(), self.left(), format!("{} {}", self.name, self.unit));
         let spoken = exact.clone();
         let tabindex = id.is_none().then_some("0");
         view! {
             <div id=id class="track" class:low=self.low tabindex=tabindex role="meter" aria-label=self.name
                 aria-valuemin="0" aria-valuemax=self.limit.to_string() aria-valuenow=self.remaining.to_string() aria-valuetext=spoken>
-                <span class="label"><span class="name">{self.name}</span> <span class="left">{left}</span></span>
+                <span class="label"><span class="name">{name}</span> <span class="left">{left}</span></span>
                 <svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">
                     <rect class="rest" x="0" y="0" width="1000" height="10"></rect>
                     <rect class="used" x="0" y="0" width=used.to_string() height="10"></rect>

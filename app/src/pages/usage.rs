@@ -63,7 +63,7 @@ const TIMES_LISTED: usize = 6;
 /// if no tokens were used.
 #[component]
 fn Refills(
-    /// Local time and tokens per half hour, soonest first.
+    /// Local time with its day, and tokens per half hour, soonest first.
     refills: Vec<(String, Tokens)>,
     /// The user's time zone.
     zone: String,
@@ -75,7 +75,13 @@ fn Refills(
         });
         view! { <table class="compact numbers narrow"><tbody>{rows.collect_view()}</tbody></table> }.into_any()
     } else {
-        let bar = |(at, tokens): (String, Tokens)| Bar { text: format!("{tokens} tokens"), label: at, value: tokens.0 };
+        // The chart is of one day, so its labels are times alone.
+        let time = |at: &str| at.split(',').next().unwrap_or_default().to_owned();
+        let bar = |(at, tokens): (String, Tokens)| Bar {
+            text: format!("{tokens} tokens"),
+            label: time(&at),
+            value: tokens.0,
+        };
         let bars = refills.into_iter().map(bar).collect();
         view! { <Bars title=format!("Token refill by half hour, in {zone}") bars unit=Unit::Tokens/> }.into_any()
     };

@@ -17,7 +17,8 @@ pub struct UsageView {
     pub total: UsageSum,
     /// The remaining quota; `None` if the meters are unavailable.
     pub quota: Option<Quota>,
-    /// When the tokens used in the last 24 hours become available again: local time and tokens per half hour, soonest first.
+    /// When the tokens used in the last 24 hours become available again: local time with its day, and tokens per half hour, soonest
+    /// first.
     #[serde(rename = "returns")]
     pub refills: Vec<(String, Tokens)>,
     /// The most recent turns, newest first.

@@ -26,7 +26,7 @@ mod writer;
 
 pub use message::render_message;
 pub use stream::Stream;
-pub use title::plain_title;
+pub use title::{plain_text, plain_title};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Titles of conversations.
+//! Titles of conversations, and the text of messages without Markdown.
 
 use crate::marks::{clean, restore};
 use crate::prepare::prepare;
@@ -7,32 +7,44 @@ use pulldown_cmark::{Event, Parser, TagEnd};
 
 /// Longest title, in characters.
 const MAX_LEN: usize = 80;
-/// Bytes of the source that are read.
+/// Characters of the source that are read for a title.
 const MAX_SOURCE: usize = 4096;
+/// Characters of the source that are read for an excerpt.
+const MAX_EXCERPT_SOURCE: usize = 16_384;
 
 /// Returns the first words of a text without Markdown, at most 80 characters; empty if it has no words.
 #[must_use]
 pub fn plain_title(source: &str) -> String {
-    let source: String = source.trim().chars().take(MAX_SOURCE).map(clean).collect();
+    shortened(&plain(source, MAX_SOURCE, MAX_LEN * 8))
+}
+
+/// Returns a text without Markdown in one line. Its first 16,384 characters are read.
+#[must_use]
+pub fn plain_text(source: &str) -> String {
+    plain(source, MAX_EXCERPT_SOURCE, usize::MAX)
+}
+
+/// Returns the words of the first `max_source` characters of a text without Markdown, in one line. Stops after about `max` bytes.
+fn plain(source: &str, max_source: usize, max: usize) -> String {
+    let source: String = source.trim().chars().take(max_source).map(clean).collect();
     let prepared = prepare(&source);
-    let mut title = String::new();
+    let mut words = String::new();
     for event in Parser::new_ext(&prepared.text, OPTIONS) {
         match event {
-            Event::Text(text) | Event::Code(text) => title.push_str(&restore(&text, &prepared.math)),
-            Event::SoftBreak | Event::HardBreak | Event::Rule => title.push(' '),
+            Event::Text(text) | Event::Code(text) => words.push_str(&restore(&text, &prepared.math)),
+            Event::SoftBreak | Event::HardBreak | Event::Rule => words.push(' '),
             Event::End(tag)
                 if !matches!(tag, TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough | TagEnd::Link) =>
             {
-                title.push(' ');
+                words.push(' ');
             }
             _ => {}
         }
-        if title.len() > MAX_LEN * 8 {
+        if words.len() > max {
             break;
         }
     }
-    let words: Vec<&str> = title.split_whitespace().collect();
-    shortened(&words.join(" "))
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Cuts a text at the end of a word, so that it has at most 80 characters.

@@ -144,6 +144,20 @@ pub async fn find_response(db: impl PgExecutor<'_>, owner: UserId, turn: TurnId)
     Ok(found.fetch_optional(db).await?.map(Into::into))
 }
 
+/// Loads the text of a turn's stored response, as the model wrote it. Returns `None` if there is none, or it belongs to another user.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn load_response(db: impl PgExecutor<'_>, owner: UserId, turn: TurnId) -> Result<Option<String>> {
+    let text = sqlx::query_scalar!(
+        "select m.body from message m join conversation c using (conversation_id)
+         where m.turn_id = $1 and m.role = 'assistant' and c.user_id = $2 and c.deleted_at is null",
+        Uuid::from(turn),
+        Uuid::from(owner),
+    );
+    Ok(text.fetch_optional(db).await?)
+}
+
 /// Stores the HTML of messages that were rendered again. Skips messages that another request is writing.
 ///
 /// # Errors

@@ -331,7 +331,8 @@ pub async fn last_turns(db: impl PgExecutor<'_>, owner: UserId, zone: &str, limi
         .collect())
 }
 
-/// Returns when the tokens used in the last 24 hours become available again: local time and tokens per half hour, soonest first.
+/// Returns when the tokens used in the last 24 hours become available again: local time with its day ("0:30, 28 Nov") and tokens per half
+/// hour, soonest first.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -342,7 +343,7 @@ pub async fn refill_schedule(
     now: OffsetDateTime,
 ) -> Result<Vec<(String, Tokens)>> {
     let rows = sqlx::query!(
-        r#"select to_char((slot + interval '24 hours 30 minutes') at time zone $2, 'FMHH24:MI') as "at!",
+        r#"select to_char((slot + interval '24 hours 30 minutes') at time zone $2, 'FMHH24:MI, FMDD Mon') as "at!",
                   coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint as "tokens!"
            from generate_series(date_bin('30 minutes', $3::timestamptz - interval '24 hours', 'epoch'), $3, interval '30 minutes') slot
            left join ai_usage u on u.subject = $1 and u.status <> 'pending' and u.created_at >= slot and u.created_at < slot + interval '30 minutes'

@@ -183,6 +183,7 @@ fn api_routes() -> Router<AppState> {
         .route("/api/turns/{turn_id}/events", get(chat::events))
         .route("/api/turns/{turn_id}/feedback", post(turns::feedback))
         .route("/api/turns/{turn_id}/stop", post(chat::stop))
+        .route("/api/turns/{turn_id}/text", get(turns::text))
         .route("/api/conversations/{conversation_id}/title", get(conversations::title))
         .route("/api/quota", get(chat::quota))
         .route("/api/estimate", post(chat::estimate))

@@ -1,4 +1,4 @@
-//! HTTP handlers of turns that were sent before: their state, and ratings of their responses.
+//! HTTP handlers of turns that were sent before: their state, the text of their responses, and ratings.
 
 use crate::AppState;
 use crate::failure::Failure;
@@ -59,6 +59,16 @@ pub(crate) async fn status(
         cost_usd: found.used.filter(|_| viewer.plan.shows_cost).map(|(_, cost)| cost.exact()),
         latest,
     }))
+}
+
+/// `GET /api/turns/{turn_id}/text`: the response as the model wrote it, in Markdown. A turn without a stored response is 404.
+pub(crate) async fn text(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    Id(turn_id): Id<TurnId>,
+) -> Result<String, Failure> {
+    let text = store::message::load_response(&app.db, viewer.user_id, turn_id).await?;
+    Ok(text.ok_or_else(|| Problem::not_found("response"))?)
 }
 
 /// `POST /api/turns/{turn_id}/feedback`: rates a response as good or not, with an optional comment for the owner, or removes both.

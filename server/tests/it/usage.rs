@@ -39,6 +39,12 @@ async fn usage_and_admin_show_the_ledger() {
     let total = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage").await).unwrap().to_string();
     assert!(top_users.contains(&format!("<strong>{total}</strong>")));
     assert!(!own.contains("tom@example.com"));
+    // A time of tomorrow is named with its day: "0:00" alone would seem to be soon.
+    let refill: String = app
+        .one("select to_char(date_bin('30 minutes', created_at, 'epoch') at time zone 'UTC' + interval '24 hours 30 minutes', 'FMHH24:MI, FMDD Mon')
+              from ai_usage where user_id = (select user_id from account where email = 'ann@example.com') limit 1")
+        .await;
+    assert!(own.contains(&format!(">{refill}<")), "{refill}");
 }
 
 #[tokio::test]

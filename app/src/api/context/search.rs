@@ -2,8 +2,9 @@
 
 use super::{PageState, Refusal, refuse};
 use crate::view::search::{FoundMessage, FoundTitle, SearchView};
-use domain::search::MAX_SEARCH;
-use domain::{MessageId, Problem, SearchQuery, Viewer};
+use domain::search::{MAX_SEARCH, Piece};
+use domain::{MessageId, Problem, Role, SearchQuery, Viewer};
+use std::panic::catch_unwind;
 
 /// How many results are shown: conversations by their titles, and messages.
 pub type Results = (usize, usize);
@@ -47,7 +48,7 @@ pub async fn search(
     let message = |found: store::search::FoundMessage| FoundMessage {
         id: found.id,
         conversation_id: found.conversation_id,
-        excerpt: query.excerpt(&found.text),
+        excerpt: excerpt(&query, &found),
         title: found.title,
         is_archived: found.is_archived,
         role: found.role,
@@ -56,4 +57,17 @@ pub async fn search(
     let titles = found.titles.into_iter().map(title).collect();
     let messages = found.messages.into_iter().map(message).collect();
     Ok(SearchView { text, titles, messages, next, is_later })
+}
+
+/// Returns the part of a message around its first match. Responses are shown without their Markdown, unless only that matches, such as the
+/// address of a link.
+fn excerpt(query: &SearchQuery, found: &store::search::FoundMessage) -> Vec<Piece> {
+    if found.role == Role::Assistant {
+        let plain = catch_unwind(|| markdown::plain_text(&found.text)).unwrap_or_default();
+        let shown = query.excerpt(&plain);
+        if shown.iter().any(|piece| piece.is_match) {
+            return shown;
+        }
+    }
+    query.excerpt(&found.text)
 }

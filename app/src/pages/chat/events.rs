@@ -233,10 +233,17 @@ fn click(chat: &Rc<Chat>, control: &PageElement, event: &PageEvent) {
         if let Some(turn) = turn {
             chat.regenerate(turn, None);
         }
+    } else if has("data-copy-question") {
+        let said = Rc::clone(chat);
+        if let Some(text) = control.closest(".user-message").and_then(|message| message.attribute("data-source")) {
+            clipboard::copy_from(control, text, move |text| said.announce(text));
+        }
     } else if has("data-copy-answer") {
         let said = Rc::clone(chat);
-        if let Some(markdown) = control.closest("[data-turn]").and_then(|answer| answer.find(".markdown")) {
-            clipboard::copy_answer(control, &markdown, move |text| said.announce(text));
+        let markdown = control.closest("[data-turn]").and_then(|answer| answer.find(".markdown"));
+        if let Some((markdown, turn)) = markdown.zip(turn) {
+            let text = async move { api::response_text(&turn).await };
+            clipboard::copy_answer(control, &markdown, text, move |text| said.announce(text));
         }
     } else if let Some(turn) = turn.filter(|_| has("data-good") || has("data-bad")) {
         let (chat, button) = (Rc::clone(chat), control.clone());

@@ -153,21 +153,25 @@ pub(super) fn level(quota: &Quota) -> u64 {
     LEVELS.into_iter().rev().find(is_reached).unwrap_or(0)
 }
 
-/// Returns the notice to show after a turn, if any: few requests are left, or the tokens have reached a level above `before`.
+/// Returns the notice to show after a turn, if any: the tokens have reached a level above `before`, or few requests are left. The tokens come
+/// first: each level is named once, and requests are available again within a minute.
 pub(super) fn warning(quota: &Quota, before: u64) -> Option<String> {
-    if quota.requests_low() {
-        let back = quota.requests.reset_ms.map(|ms| format!("; all available again in {}", wait(ms.min(60_000))));
-        let back = back.unwrap_or_default();
-        return Some(match quota.requests.remaining {
-            0 => format!("No requests left this minute{back}."),
-            n => format!("{} left this minute{back}.", count(n, "request", "requests")),
-        });
-    }
     let level = level(quota);
-    (level > before).then(|| {
+    if level > before {
         let back = quota.tokens.next_free_ms.map(|ms| format!("; more available {}", clock::moment_in(ms)));
         let back = back.unwrap_or_default();
-        format!("{level} % of today's tokens used, {} tokens left{back}.", Tokens(quota.tokens.remaining))
+        return Some(match quota.tokens.remaining {
+            0 => format!("No tokens left today{back}."),
+            left => format!("{level} % of today's tokens used, {} tokens left{back}.", Tokens(left)),
+        });
+    }
+    quota.requests_low().then(|| {
+        let back = quota.requests.reset_ms.map(|ms| format!("; all available again in {}", wait(ms.min(60_000))));
+        let back = back.unwrap_or_default();
+        match quota.requests.remaining {
+            0 => format!("No requests left this minute{back}."),
+            n => format!("{} left this minute{back}.", count(n, "request", "requests")),
+        }
     })
 }
 
@@ -216,6 +220,9 @@ mod tests {
         assert_eq!(warning(&quota(9, 200), 0).unwrap(), "80 % of today's tokens used, 200 tokens left.");
         assert_eq!(warning(&quota(9, 190), 80), None);
         assert_eq!(warning(&quota(9, 40), 80).unwrap(), "95 % of today's tokens used, 40 tokens left.");
+        assert_eq!(warning(&quota(9, 0), 80).unwrap(), "No tokens left today.");
+        // Few requests don't hide a level, which would then never be named.
+        assert_eq!(warning(&quota(3, 40), 80).unwrap(), "95 % of today's tokens used, 40 tokens left.");
     }
 
     #[test]

@@ -70,7 +70,8 @@ fn label(models: &[AvailableModel], name: &ModelName) -> String {
 /// A message's place in the tree: the conversation, the message, and its versions. Without a message it is the template of live messages.
 pub(super) type TreePosition = (Option<ConversationId>, Option<MessageId>, Vec<MessageId>);
 
-/// The row below a user's message: its versions, and the button that edits it. The style sheet hides the button while a turn is in progress.
+/// The row below a user's message: its versions, and the buttons that copy and edit it. The style sheet hides the latter while a turn is in
+/// progress.
 #[component]
 pub(super) fn QuestionFoot(
     /// The message's place in the tree.
@@ -80,6 +81,9 @@ pub(super) fn QuestionFoot(
     view! {
         <div class="question-foot">
             <Versions conversation shown versions/>
+            <button type="button" class="quiet icon-button" data-copy-question=true aria-label="Copy message" title="Copy message">
+                <Draw icon=Icon::Copy/><span class="when-done"><Draw icon=Icon::Check/></span>
+            </button>
             <button type="button" class="quiet icon-button" data-edit=true aria-label="Edit message" title="Edit message"><Draw icon=Icon::Pencil/></button>
         </div>
     }

@@ -1,6 +1,6 @@
 //! Messages of users, and titles.
 
-use markdown::{plain_title, render_message};
+use markdown::{plain_text, plain_title, render_message};
 
 #[test]
 fn a_users_message_keeps_line_breaks_and_code_and_is_otherwise_literal() {
@@ -41,4 +41,11 @@ fn titles_end_at_a_word_within_eighty_characters() {
     assert_eq!(plain_title(&"長".repeat(200)).chars().count(), 80);
     let exact = "x".repeat(80);
     assert_eq!(plain_title(&exact), exact);
+}
+
+#[test]
+fn a_text_is_one_line_without_marks() {
+    let source = "## Notice\n\n- Give **30 days**, see `clause 4`\n- [the form](https://example.com)\n\n```rust\nlet a = 1;\n```\n\n| Way | Days |\n|---|--:|\n| You | 30 |";
+    assert_eq!(plain_text(source), "Notice Give 30 days, see clause 4 the form let a = 1; Way Days You 30");
+    assert_eq!(plain_text(&"word ".repeat(100)).split(' ').count(), 100, "it isn't shortened as titles are");
 }

@@ -25,15 +25,21 @@ impl InvalidRequest {
 pub fn error_body(format: ApiFormat, status: u16, kind: &str, message: &str, param: Option<&str>) -> Value {
     match format {
         ApiFormat::ChatCompletions | ApiFormat::Responses => {
+            let message = with_param(message, param);
             json!({"error": {"message": message, "type": openai_type(status), "param": param, "code": openai_code(status, kind)}})
         }
         ApiFormat::Messages => {
-            let message = match param {
-                Some(param) if !message.contains(param) => format!("{param}: {message}"),
-                _ => message.to_owned(),
-            };
+            let message = with_param(message, param);
             json!({"type": "error", "error": {"type": anthropic_type(status), "message": message}, "request_id": null})
         }
+    }
+}
+
+/// Returns a message that names its field: SDKs raise exceptions with the message alone.
+fn with_param(message: &str, param: Option<&str>) -> String {
+    match param {
+        Some(param) if !message.contains(param) => format!("{param}: {message}"),
+        _ => message.to_owned(),
     }
 }
 

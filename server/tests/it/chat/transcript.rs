@@ -97,6 +97,8 @@ async fn a_turn_has_a_status() {
     let (mut reading, turn) = begun(&ann, "{{words:9}}{{hold:3}}").await;
     let running = status(&ann, &turn).await;
     assert_eq!((&running["state"], running.get("message_id")), (&json!("running"), None));
+    let text = format!("/api/turns/{turn}/text");
+    assert_eq!(ann.get(&text).await.status(), StatusCode::NOT_FOUND, "there is no response yet");
     assert_eq!(running["latest"], json!({"turn_id": turn, "running": true, "label": "Claude Haiku 4.5"}));
     app.provider.release();
     while reading.next().await.is_some() {}
@@ -104,6 +106,12 @@ async fn a_turn_has_a_status() {
     let message: uuid::Uuid = app.one("select message_id from message where role = 'assistant'").await;
     assert_eq!((&ended["state"], &ended["message_id"]), (&json!("ended"), &json!(message)));
     assert_eq!(ended["conversation_id"], running["conversation_id"]);
+    // Its text is the Markdown that the model wrote, for its user only.
+    let response = ann.get(&text).await;
+    assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+    let body: String = app.one("select body from message where role = 'assistant'").await;
+    assert_eq!(response.text().await.unwrap(), body);
+    assert_eq!(eve.get(&text).await.status(), StatusCode::NOT_FOUND);
     // A second turn of the same conversation is its latest.
     let body = json!({"model": "gpt-5-mini", "text": "{{words:2}}", "conversation_id": ended["conversation_id"]});
     let second = crate::visitor::events(ann.post(&body).await).await;

@@ -34,6 +34,10 @@ async fn users_find_their_own_titles_and_messages() {
     let palette = ann.text("/search/results?q=autumn").await;
     assert!(palette.contains("<mark>autumn</mark>") && !palette.contains("<html"), "{palette}");
     assert!(eve.text("/search?q=autumn").await.contains("Nothing found for “autumn”"));
+    // Responses are shown without their Markdown.
+    conversation(&ann, "How does a lease end?").await;
+    let page = ann.text("/search?q=receipt").await;
+    assert!(page.contains("Send notice in writing, and keep the <mark>receipt</mark>. Read the clause"), "{page}");
     // An archived conversation is found too.
     app.sql("update conversation set archived_at = now()").await;
     assert!(ann.text("/search?q=autumn").await.contains(", archived"));

@@ -34,7 +34,7 @@ pub fn Snippets(
         <section class="setting">
             <h2>"Use a key"</h2>
             <div class="stack">
-                <p class="hint">"The OpenAI and Anthropic SDKs work with this address. Put your key in place of the environment variable's value. "<a href="/docs/api">"All endpoints and errors"</a></p>
+                <p class="hint">"The OpenAI and Anthropic SDKs work with this address. The examples read your key from the environment variable API_KEY. "<a href="/docs/api">"All endpoints and errors"</a></p>
                 {shown.collect_view()}
             </div>
         </section>

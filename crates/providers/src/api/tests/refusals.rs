@@ -118,6 +118,9 @@ fn errors_have_the_shape_of_the_format() {
         openai,
         json!({"error": {"message": "Too many tokens.", "type": "rate_limit_error", "param": null, "code": "rate_limit_exceeded"}})
     );
+    // SDKs raise exceptions with the message alone, so it names the field in each format.
+    let list = crate::api::error_body(ApiFormat::ChatCompletions, 400, "invalid", "must be a list", Some("messages"));
+    assert_eq!(list["error"]["message"], "messages: must be a list");
     let anthropic = crate::api::error_body(ApiFormat::Messages, 400, "invalid", "is required", Some("model"));
     assert_eq!(
         anthropic,
