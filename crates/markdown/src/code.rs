@@ -69,10 +69,10 @@ impl Code {
     /// Returns the HTML of a last line that hasn't ended.
     pub fn partial(&mut self, line: &str) -> String {
         let mut html = String::new();
-        let runs = self.highlighter.clone().filter(|_| line.len() <= MAX_PARTIAL && !line.is_empty());
-        let runs = runs.and_then(|mut highlighter| {
+        let highlighter = self.highlighter.as_ref().filter(|_| line.len() <= MAX_PARTIAL && !line.is_empty());
+        let runs = highlighter.and_then(|highlighter| {
             self.work += line.len();
-            highlighter.line(&format!("{line}\n"))
+            highlighter.preview(&format!("{line}\n"))
         });
         push_runs(&mut html, line, runs);
         html
