@@ -3,8 +3,8 @@
 use crate::highlight::{Highlighter, Run};
 use crate::marks::{push_attribute, push_text};
 
-/// Longest line that is highlighted, in bytes.
-const MAX_LINE: usize = 10_000;
+/// Longest line that is highlighted, in bytes. Some expressions take time that grows with the square of a line of one repeated character.
+const MAX_LINE: usize = 1_000;
 /// Longest line that is highlighted before it has ended.
 const MAX_PARTIAL: usize = 200;
 /// Bytes of a block that are highlighted.
