@@ -1,11 +1,11 @@
-// Checks of a release build: hashed file names, precompressed files, the systemd unit. Run by `./dev release`.
+// Checks of a release build: hashed file names, precompressed files, the systemd unit, memory. Run by `./dev release`.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { freePort, release, startApp, termsOf } from './test-app.mjs';
+import { freePort, release, startApp, termsOf, verify } from './test-app.mjs';
 
 // Reads the [Service] settings of the systemd unit, with its folder replaced by the one that the release was unpacked to.
 function unit() {
@@ -46,12 +46,43 @@ test('the unit starts the release with only its own settings and an environment 
   rmSync(folderOfCopy, { recursive: true });
 });
 
-test('the release serves hashed and compressed files', { timeout: 600_000 }, async () => {
-  const app = await startApp();
+// Signs up a user and returns their cookie.
+async function signUp(app) {
   const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery', terms: await termsOf(app) });
   const signedUp = await fetch(`${app.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
   assert.equal(signedUp.status, 303);
-  const cookie = signedUp.headers.getSetCookie()[0].split(';')[0];
+  return signedUp.headers.getSetCookie()[0].split(';')[0];
+}
+
+// The smallest servers have 512 MiB. The bounds are generous, because the allocator returns memory to the kernel when it likes.
+test('the release takes little memory, idle and after messages with code', { timeout: 600_000 }, async () => {
+  const app = await startApp();
+  const check = (when, bounds) => {
+    const { resident, anonymous } = app.memory();
+    console.log(`  ${when}: ${resident} MiB resident, ${anonymous} of them anonymous`);
+    assert.ok(resident <= bounds.resident && anonymous <= bounds.anonymous, `at most ${JSON.stringify(bounds)} ${when}`);
+  };
+  check('idle', { resident: 90, anonymous: 60 });
+  const cookie = await signUp(app);
+  await verify(app, 'ann@example.com', cookie);
+  const send = async (languages) => {
+    const code = languages.map((language) => `\`\`\`${language}\nclass A<T> { get x() { return this.x ?? "a"; } } // 1\nif (a == "b") { f(x => 1.5) }\n\`\`\``);
+    const body = JSON.stringify({ model: 'claude-haiku-5-5', text: `{{words:3}}\n${code.join('\n')}` });
+    const turn = await fetch(`${app.url}/api/chat`, { method: 'POST', headers: { cookie, 'content-type': 'application/json' }, body });
+    assert.equal(turn.status, 200);
+    assert.match(await turn.text(), /event: finish/);
+  };
+  // The tokenizer's vocabulary is loaded; the file that it is read from counts as resident until the kernel needs the memory.
+  await send(['ts']);
+  check('after a message with code', { resident: 160, anonymous: 100 });
+  await send(['tsx', 'js', 'py', 'rust', 'go', 'java', 'c++', 'cs', 'php', 'ruby', 'html', 'sh']);
+  check('after code in 13 languages', { resident: 180, anonymous: 120 });
+  assert.equal(await app.stop(), 0);
+});
+
+test('the release serves hashed and compressed files', { timeout: 600_000 }, async () => {
+  const app = await startApp();
+  const cookie = await signUp(app);
   const page = await (await fetch(`${app.url}/chat`, { headers: { cookie } })).text();
   const [, wasm] = page.match(/href="(\/pkg\/quotient\.[\w-]+\.wasm)"/) ?? assert.fail('the page has no wasm with a hashed name');
   const file = await fetch(app.url + wasm, { headers: { 'accept-encoding': 'br' } });

@@ -115,6 +115,12 @@ export async function startApp({ provider = true, stripe = true, providerAt, hos
       await serve({ LISTEN_ADDR: at.slice('http://'.length) }, at);
       return at;
     },
+    // Returns the server's memory in MiB: all that is resident, and what of it the kernel can't drop.
+    memory: () => {
+      const rollup = readFileSync(`/proc/${server.pid}/smaps_rollup`, 'utf8');
+      const mib = (name) => Math.round(Number(rollup.match(new RegExp(`^${name}: +(\\d+) kB`, 'm'))[1]) / 1024);
+      return { resident: mib('Rss'), anonymous: mib('Anonymous') };
+    },
     run,
     query: (sql) => psql(settings.MIGRATE_DATABASE_URL, sql),
     served: async () => (await fetch(`${providerUrl}/journal`)).json(),

@@ -3,8 +3,8 @@
 use crate::highlight::{Highlighter, Run};
 use crate::marks::{push_attribute, push_text};
 
-/// Longest line that is highlighted, in bytes.
-const MAX_LINE: usize = 10_000;
+/// Longest line that is highlighted, in bytes. Some expressions take time that grows with the square of a line of one repeated character.
+const MAX_LINE: usize = 1_000;
 /// Longest line that is highlighted before it has ended.
 const MAX_PARTIAL: usize = 200;
 /// Bytes of a block that are highlighted.
@@ -69,10 +69,10 @@ impl Code {
     /// Returns the HTML of a last line that hasn't ended.
     pub fn partial(&mut self, line: &str) -> String {
         let mut html = String::new();
-        let runs = self.highlighter.clone().filter(|_| line.len() <= MAX_PARTIAL && !line.is_empty());
-        let runs = runs.and_then(|mut highlighter| {
+        let highlighter = self.highlighter.as_ref().filter(|_| line.len() <= MAX_PARTIAL && !line.is_empty());
+        let runs = highlighter.and_then(|highlighter| {
             self.work += line.len();
-            highlighter.line(&format!("{line}\n"))
+            highlighter.preview(&format!("{line}\n"))
         });
         push_runs(&mut html, line, runs);
         html

@@ -1,7 +1,10 @@
 //! Colors code: the scopes of Sublime Text's grammars, mapped to a few classes.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Weak};
 use syntect::parsing::{ParseState, Scope, ScopeStack, SyntaxReference, SyntaxSet};
 
 static GRAMMARS: LazyLock<SyntaxSet> = LazyLock::new(two_face::syntax::extra_newlines);
@@ -96,22 +99,85 @@ fn grammar(language: &str) -> Option<&'static SyntaxReference> {
 /// A stretch of a line, and its class.
 pub(crate) type Run = (Range<usize>, Option<&'static str>);
 
-/// The state of a grammar between lines.
-#[derive(Clone)]
+/// A code block that is highlighted line by line.
+///
+/// The state of a grammar contains pointers of Oniguruma and can't move to another thread, but a stream does. So each thread that highlights a
+/// block has a state of its own, which first parses the lines that were highlighted by others: no thread parses a line twice.
 pub(crate) struct Highlighter {
+    id: u64,
+    grammar: &'static SyntaxReference,
+    /// The lines that were highlighted, by any thread.
+    lines: String,
+    /// Shows the threads that the block still exists.
+    exists: Arc<()>,
+}
+
+thread_local! {
+    /// The states of this thread, by the id of their block.
+    static STATES: RefCell<HashMap<u64, State>> = RefCell::default();
+}
+
+/// The state of a grammar between lines, in one thread.
+#[derive(Clone)]
+struct State {
     parser: ParseState,
     scopes: ScopeStack,
+    /// Bytes of the block's lines that were parsed.
+    len: usize,
+    block: Weak<()>,
 }
 
 impl Highlighter {
     /// Returns the state at the first line of code; `None` if the language is unknown.
     pub fn new(language: &str) -> Option<Self> {
-        Some(Self { parser: ParseState::new(grammar(language)?), scopes: ScopeStack::new() })
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let grammar = grammar(language)?;
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Some(Self { id, grammar, lines: String::new(), exists: Arc::default() })
     }
 
-    /// Returns the classes of a line, which ends with a line break; `None` if the grammar fails.
+    /// Returns the classes of the next line, which ends with a line break; `None` if the grammar fails.
     pub fn line(&mut self, line: &str) -> Option<Vec<Run>> {
+        let runs = self.with_state(|state| state.line(line))?;
+        self.lines.push_str(line);
+        Some(runs)
+    }
+
+    /// Returns the classes that a line would have, which ends with a line break, without adding it.
+    pub fn preview(&self, line: &str) -> Option<Vec<Run>> {
+        self.with_state(|state| state.clone().line(line))
+    }
+
+    /// Calls `work` with this thread's state after the lines so far.
+    fn with_state<T>(&self, work: impl FnOnce(&mut State) -> Option<T>) -> Option<T> {
+        STATES.with_borrow_mut(|states| {
+            if !states.contains_key(&self.id) {
+                states.retain(|_, state| state.block.strong_count() > 0);
+            }
+            let state = states.entry(self.id).or_insert_with(|| State::new(self.grammar, Arc::downgrade(&self.exists)));
+            for line in self.lines[state.len..].split_inclusive('\n') {
+                state.line(line)?;
+            }
+            work(state)
+        })
+    }
+}
+
+impl Drop for Highlighter {
+    /// Removes this thread's state. Other threads remove theirs before they add another.
+    fn drop(&mut self) {
+        let _ = STATES.try_with(|states| states.borrow_mut().remove(&self.id));
+    }
+}
+
+impl State {
+    fn new(grammar: &SyntaxReference, block: Weak<()>) -> Self {
+        Self { parser: ParseState::new(grammar), scopes: ScopeStack::new(), len: 0, block }
+    }
+
+    fn line(&mut self, line: &str) -> Option<Vec<Run>> {
         let changes = self.parser.parse_line(line, &GRAMMARS).ok()?;
+        self.len += line.len();
         let (mut runs, mut at) = (Vec::<Run>::new(), 0);
         let mut push = |range: Range<usize>, class| match runs.last_mut() {
             _ if range.is_empty() => {}

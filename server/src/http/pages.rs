@@ -151,6 +151,9 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
         PageContext { here, query, captcha, has_passkeys, has_demo, site_url, ..request_context(&parts, content) };
     if let Some(viewer) = &mut context.viewer {
         localize_grace(app, viewer).await;
+        if parts.uri.path().starts_with("/chat") {
+            app.counting.preload_vocabulary();
+        }
     }
     parts.extensions.insert(context);
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));

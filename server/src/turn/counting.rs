@@ -9,7 +9,7 @@ use domain::{Problem, UserId};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 /// Burst of a user's counting budget in KiB: four times the largest conversation.
 const BURST_KIB: NonZeroU32 = NonZeroU32::new(16 * 1_024).expect("more than zero");
@@ -35,6 +35,8 @@ pub(crate) struct Counting {
     threads: Arc<Semaphore>,
     bodies: Semaphore,
     large: Arc<UserSlots>,
+    /// Set once the tokenizer's vocabulary is loaded.
+    vocabulary: OnceCell<()>,
 }
 
 impl Counting {
@@ -47,6 +49,24 @@ impl Counting {
             threads: Arc::new(Semaphore::new((cores / 2).max(1))),
             bodies: Semaphore::new(LARGE_BODIES),
             large: Arc::default(),
+            vocabulary: OnceCell::new(),
+        }
+    }
+
+    /// Waits until the tokenizer's vocabulary is loaded, on a blocking thread, so that no async worker is blocked by it.
+    pub(crate) async fn load_vocabulary(&self) {
+        let load = || async {
+            // A panic was logged by its hook. Counting would panic as well.
+            let _ = tokio::task::spawn_blocking(providers::estimate::load_vocabulary).await;
+        };
+        self.vocabulary.get_or_init(load).await;
+    }
+
+    /// Begins to load the vocabulary in the background, for the message that the user of a page is likely to send.
+    pub(crate) fn preload_vocabulary(self: &Arc<Self>) {
+        if !self.vocabulary.initialized() {
+            let counting = Arc::clone(self);
+            tokio::spawn(async move { counting.load_vocabulary().await });
         }
     }
 

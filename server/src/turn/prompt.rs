@@ -267,6 +267,7 @@ pub(crate) async fn run_counting<T: Send + 'static>(
 ) -> Result<T, Problem> {
     app.counting.charge(user, bytes)?;
     if bytes <= COUNTED_AT_ONCE {
+        app.counting.load_vocabulary().await;
         return Ok(work());
     }
     let _slot = app.counting.acquire_slot(user)?;

@@ -3,6 +3,7 @@
 use super::{answers, pieces, streamed};
 use markdown::{Stream, Update, render};
 use proptest::prelude::*;
+use std::sync::mpsc::channel;
 
 /// Lines from which answers are put together that no model would write.
 const LINES: [&str; 44] = [
@@ -87,13 +88,46 @@ proptest! {
     }
 }
 
-/// Streams are kept by tasks that move between threads.
+/// Streams are kept by tasks that move between threads, also in the middle of a comment or a string.
 #[test]
 fn a_stream_can_move_between_threads() {
-    let mut stream = Stream::new("t");
-    stream.push("```rust\nfn a() {}\n");
-    let updates = std::thread::spawn(move || stream.updates()).join().unwrap();
-    assert_eq!(updates.len(), 1);
+    let lines = [
+        "```rust\n",
+        "/* a\n",
+        "b\n",
+        "c */ fn d() {}\n",
+        "let e = \"f\n",
+        "g\n",
+        "h\"; // i\n",
+        "/* j\n",
+        "k */\n",
+        "```\n",
+    ];
+    let ((there, arriving), (back, returning)) = (channel::<(Stream, &str)>(), channel());
+    let other = std::thread::spawn(move || {
+        for (mut stream, line) in arriving {
+            stream.push(line);
+            let updates = stream.updates();
+            back.send((stream, updates)).unwrap();
+        }
+    });
+    let (mut stream, mut blocks) = (Stream::new("t"), Vec::new());
+    for (index, line) in lines.into_iter().enumerate() {
+        let updates = if index % 3 == 0 {
+            stream.push(line);
+            stream.updates()
+        } else {
+            there.send((stream, line)).unwrap();
+            let (moved, updates) = returning.recv().unwrap();
+            stream = moved;
+            updates
+        };
+        updates.iter().for_each(|update| update.apply(&mut blocks));
+    }
+    drop(there);
+    other.join().unwrap();
+    stream.finish().iter().for_each(|update| update.apply(&mut blocks));
+    assert_eq!(blocks.concat(), render(&lines.concat(), "t"));
 }
 
 #[test]
