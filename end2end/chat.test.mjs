@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
-import { inspect, send, shots, signUp, startApp, startBalancer, startBrowser, startTypist, woken } from './test-app.mjs';
+import { addOlderMessages, inspect, send, shots, signUp, startApp, startBalancer, startBrowser, startTypist, stopClock, woken } from './test-app.mjs';
 
 let app, balancer, browser, typist;
 before(async () => {
@@ -91,10 +91,11 @@ test('an answer that ran on while the connection was cut is taken up again and p
   const call = await typist.next();
   call.send('Before the gap. ');
   await bob.getByText('Before the gap.').waitFor();
+  // Only the event tells the page that the connection is back.
+  await stopClock(bob);
   balancer.cut();
   call.send('In the gap. ');
   await bob.locator('#connection').waitFor();
-  await pause(12_000);
   call.send('After the gap.');
   call.end();
   balancer.use(0);
@@ -253,4 +254,79 @@ test('until its program has loaded the page says so, and translated pages keep w
   call.end();
   await ended(gus);
   assert.match(await gus.locator('#meter-tokens').getAttribute('aria-valuetext'), /used/);
+});
+
+// Counts what the page's program does with the document: its calls of the DOM, the elements and characters that they return, and the
+// characters that it sets.
+const countWork = (page) => page.evaluate(() => {
+  window.work = 0;
+  const size = (value) => 1 + (typeof value === 'string' || value instanceof NodeList ? value.length : 0);
+  const counted = (call, sizeOf) => function (...values) {
+    const result = call.apply(this, values);
+    window.work += sizeOf(result, values);
+    return result;
+  };
+  for (const type of [Node, Element, HTMLElement, HTMLTextAreaElement, CharacterData, Document, DocumentFragment, NodeList]) {
+    for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(type.prototype))) {
+      if (!property.configurable || name === 'constructor') continue;
+      if (typeof property.value === 'function') property.value = counted(property.value, size);
+      if (property.get) property.get = counted(property.get, size);
+      if (property.set) property.set = counted(property.set, (_, [value]) => size(value));
+      Object.defineProperty(type.prototype, name, property);
+    }
+  }
+});
+
+// Returns the least work of several repetitions of an action, with what follows in the next frames: other work may come between.
+async function workOf(page, act) {
+  const all = [];
+  for (let time = 0; time < 5; time += 1) {
+    await page.evaluate(() => { window.work = 0; });
+    await act();
+    all.push(await page.evaluate(() => new Promise((done) => {
+      requestAnimationFrame(() => requestAnimationFrame(() => done(window.work)));
+    })));
+  }
+  return Math.min(...all);
+}
+
+// `./dev bench browser` measures how long it takes.
+test('a key and a piece of a response cause as little work in a long conversation as in a short one', { timeout: 600_000 }, async () => {
+  const hal = await start('hal@example.com', { quiet: true });
+  await send(hal, 'Question');
+  const call = await typist.next();
+  let pieces = 100;
+  const piece = () => { pieces += 1; return `Piece ${pieces} has **words** and \`code\`.\n\n`; };
+  const arrive = async () => {
+    call.send(piece());
+    await hal.getByText(`Piece ${pieces} has words and code.`, { exact: true }).waitFor();
+  };
+  await arrive();
+  await countWork(hal);
+  const early = await workOf(hal, arrive);
+  for (let more = 0; more < 300; more += 1) call.send(piece());
+  await arrive();
+  const late = await workOf(hal, arrive);
+  assert.ok(early > 10, `counts ${early}`);
+  assert.ok(late < early * 2, `a piece causes ${early} at first, ${late} after 300 others`);
+  call.end();
+  await ended(hal);
+  await hal.waitForURL(/\/chat\/[0-9a-f-]{36}$/);
+  addOlderMessages(app, hal.url().split('/').at(-1), 2_000);
+  const keys = [];
+  for (const shown of [2, 150]) {
+    if (shown > 2) {
+      await hal.reload();
+      await woken(hal);
+      await countWork(hal);
+      for (const loaded of [50, 100, shown]) {
+        await hal.waitForFunction((count) => document.querySelectorAll('#messages > article').length === count, loaded);
+        await hal.locator('#transcript').evaluate((element) => { element.scrollTop = 0; });
+      }
+    }
+    await hal.locator('#question').fill('Some text');
+    keys.push(await workOf(hal, () => hal.keyboard.press('a')));
+  }
+  assert.ok(keys[0] > 10, `counts ${keys[0]}`);
+  assert.ok(keys[1] < keys[0] * 2, `a key causes ${keys[0]} beside 2 messages, ${keys[1]} beside 150`);
 });

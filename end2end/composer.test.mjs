@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { inspect, send, shots, signUp, startApp, startBrowser, woken } from './test-app.mjs';
+import { addOlderMessages, inspect, send, shots, signUp, startApp, startBrowser, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -240,14 +240,7 @@ test('older messages appear when scrolling up, and what is read stays in place',
   await send(hal, '{{words:3}} newest');
   await ended(hal);
   await hal.waitForURL(/\/chat\/[0-9a-f-]{36}$/);
-  const id = hal.url().split('/').at(-1);
-  app.query(`insert into message (message_id, parent_id, conversation_id, turn_id, role, body, status, created_at)
-    select ('01800000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
-      case when n > 0 then ('01800000-0000-7000-8000-' || lpad(to_hex(n - 1), 12, '0'))::uuid end, '${id}', ('01800000-0000-7000-9000-' || lpad(to_hex(n / 2), 12, '0'))::uuid,
-      case n % 2 when 0 then 'user' else 'assistant' end, 'Message number ' || n, 'finished', now() - interval '1 day'
-    from generate_series(0, 1999) n`);
-  app.query(`update message set parent_id = ('01800000-0000-7000-8000-' || lpad(to_hex(1999), 12, '0'))::uuid
-    where conversation_id = '${id}' and parent_id is null and body like '%newest'`);
+  addOlderMessages(app, hal.url().split('/').at(-1), 2_000);
   await hal.reload();
   await woken(hal);
   assert.equal(await hal.locator('#messages > article').count(), 50);
@@ -270,13 +263,20 @@ test('the open conversation is visible in a long sidebar, and menus close by Esc
   await send(ida, '{{words:3}} the oldest');
   await ended(ida);
   await ida.waitForURL(/\/chat\/[0-9a-f-]{36}$/);
-  app.query(`insert into conversation (conversation_id, user_id, title) select gen_random_uuid(), user_id, 'Conversation ' || n
-    from account, generate_series(1, 60) n where email = 'ida@example.com'`);
-  await ida.reload();
-  await woken(ida);
-  const current = ida.locator('#conversations [aria-current=page]');
-  const rect = await current.boundingBox();
-  assert.ok(rect.y >= 0 && rect.y + rect.height <= 500, JSON.stringify(rect));
+  // Below what the sidebar shows without scrolling, and then not even among the 50 of the first page, but above them.
+  for (const [added, heading] of [[40, 'Today'], [20, 'Open']]) {
+    app.query(`insert into conversation (conversation_id, user_id, title) select gen_random_uuid(), user_id, 'Conversation ' || n
+      from account, generate_series(1, ${added}) n where email = 'ida@example.com'`);
+    await ida.reload();
+    await woken(ida);
+    const current = ida.locator('#conversations [aria-current=page]');
+    assert.equal(await ida.locator('#conversations section', { has: ida.locator('[aria-current=page]') }).locator('h2').innerText(), heading);
+    const isSeen = await current.evaluate((row) => {
+      const { x, y, width, height } = row.getBoundingClientRect();
+      return row.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+    });
+    assert.ok(isSeen, `${heading}: ${JSON.stringify(await current.boundingBox())}`);
+  }
   await ida.getByRole('button', { name: 'Delete conversation' }).click();
   await ida.locator('#delete').waitFor();
   await ida.keyboard.press('Escape');
@@ -299,38 +299,6 @@ test('axe finds nothing while a response streams, in both themes and at 390 px',
   assert.equal(await jan.locator('.answer.live').getAttribute('aria-busy'), 'true', 'the response is still arriving');
   await jan.getByRole('button', { name: 'Stop' }).click();
   await ended(jan);
-});
-
-// Prints the figures (the goals are 32 ms for typing and 60 frames a second). The bounds only find work that grows with the conversation:
-// they hold on any machine.
-test('typing in a long conversation and streaming stay smooth on a slow device', { timeout: 600_000 }, async (t) => {
-  const kim = await start('kim@example.com');
-  const slow = await kim.context().newCDPSession(kim);
-  await slow.send('Emulation.setCPUThrottlingRate', { rate: 4 });
-  await kim.evaluate(() => {
-    window.delays = [];
-    window.frames = [];
-    document.querySelector('#question').addEventListener('beforeinput', () => {
-      const at = performance.now();
-      requestAnimationFrame(() => setTimeout(() => window.delays.push(performance.now() - at)));
-    });
-    const frame = (now) => { window.frames.push(now); requestAnimationFrame(frame); };
-    requestAnimationFrame(frame);
-  });
-  await send(kim, '{{words:2000}}{{pace:5}} a very long one');
-  await kim.locator('.answer.live').getByText('word100 ').waitFor();
-  await kim.locator('#question').pressSequentially('What I type while the response arrives. '.repeat(3), { delay: 30 });
-  await kim.locator('.answer.live').getByText('word600 ').waitFor();
-  const { delays, gaps } = await kim.evaluate(() => {
-    const { delays, frames } = window;
-    const gaps = frames.slice(1).map((at, n) => at - frames[n]);
-    return { delays: delays.sort((a, b) => a - b), gaps: gaps.sort((a, b) => a - b) };
-  });
-  const at = (sorted, share) => sorted[Math.floor(sorted.length * share)];
-  t.diagnostic(`typing p98 ${at(delays, 0.98).toFixed(1)} ms; frames p50 ${at(gaps, 0.5).toFixed(1)} ms, p95 ${at(gaps, 0.95).toFixed(1)} ms`);
-  assert.ok(at(delays, 0.98) < 5_000, `typing p98 ${at(delays, 0.98)} ms`);
-  assert.ok(at(gaps, 0.5) < 1_000, `frames p50 ${at(gaps, 0.5)} ms`);
-  await kim.getByRole('button', { name: 'Stop' }).click();
 });
 
 test('nothing moves when a response ends, and tables break no words', { timeout: 600_000 }, async () => {

@@ -176,7 +176,10 @@ export async function startTypist() {
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   return {
     url: `http://127.0.0.1:${server.address().port}`,
-    next: () => (calls.length ? Promise.resolve(calls.shift()) : new Promise((done) => waiting.push(done))),
+    next: () => (calls.length ? Promise.resolve(calls.shift()) : new Promise((done, fail) => {
+      const late = setTimeout(() => fail(new Error('no call arrived')), 120_000);
+      waiting.push((made) => { clearTimeout(late); done(made); });
+    })),
     count: () => count,
     stop: () => { server.close(); server.closeAllConnections(); },
   };
@@ -318,6 +321,23 @@ export async function signUpUnverified(page, app, email, name = '', next = '/cha
 
 // Waits until the chat is hydrated.
 export const woken = (page) => page.locator('#composer[data-ready]').waitFor();
+
+// Adds messages before the first one of a conversation, "Message number 0" and so on, each with the same further text.
+export function addOlderMessages(app, conversation, count, text = '') {
+  const id = (kind, n) => `('01800000-0000-7000-${kind}-' || lpad(to_hex(${n}), 12, '0'))::uuid`;
+  app.query(`insert into message (message_id, parent_id, conversation_id, turn_id, role, body, status, created_at)
+    select ${id('8000', 'n')}, case when n > 0 then ${id('8000', 'n - 1')} end, '${conversation}', ${id('9000', 'n / 2')},
+      case n % 2 when 0 then 'user' else 'assistant' end, 'Message number ' || n || '${text}', 'finished', now() - interval '1 day'
+    from generate_series(0, ${count - 1}) n`);
+  app.query(`update message set parent_id = ${id('8000', count - 1)}
+    where conversation_id = '${conversation}' and parent_id is null and message_id <> ${id('8000', 0)}`);
+}
+
+// Stops a page's clock: from now on its timers fire only when the test moves the clock, so nothing happens in it without an event.
+export async function stopClock(page) {
+  await page.clock.install();
+  await page.clock.pauseAt(Date.now() + 1_000);
+}
 
 export async function send(page, text) {
   await page.locator('#question').fill(text);

@@ -156,8 +156,8 @@ cmd_chaos() {
   target/debug/chaos "$@"
 }
 
-# bench api [--litellm] | limits | chat | usage | pages | search | real: runs a benchmark and prints its comparison. `limits` flushes Redis, so it
-# starts its own; `api --litellm` installs LiteLLM's proxy to compare with; `real` needs a llama.cpp server at LLAMA_URL (docs/real-model.md).
+# bench api [--litellm] | browser | limits | chat | usage | pages | search | real: runs a benchmark and prints its comparison. `limits` flushes
+# Redis, so it starts its own; `browser` measures the chat page of the release in Chromium; `api --litellm` installs LiteLLM's proxy to compare with; `real` needs a llama.cpp server at LLAMA_URL (docs/real-model.md).
 cmd_bench() {
   databases; need_toolchain
   case ${1:-} in
@@ -172,6 +172,12 @@ cmd_bench() {
       wait_for_port "$port" bench-redis
       REDIS_URL=redis://127.0.0.1:$port target/release/bench-limits
       ;;
+    browser)
+      need_browser
+      cmd_bundle
+      step "the test provider" build_programs --bin fakes
+      step "the chat page in a browser" env QUOTIENT_RELEASE="$ROOT/target/bundle" node end2end/speed.mjs
+      ;;
     api | chat | usage | pages | search | real)
       [ "$1" != real ] || [ -n "${LLAMA_URL:-}" ] || die "set LLAMA_URL to a llama.cpp server, see docs/real-model.md"
       step "the benchmark and what it measures" cargo build -q --release -p bench -p fakes -p server
@@ -181,6 +187,6 @@ cmd_bench() {
       fi
       "target/release/bench-$1" "${@:2}"
       ;;
-    *) die "usage: ./dev bench api [--litellm] | limits | chat | usage | pages | search | real" ;;
+    *) die "usage: ./dev bench api [--litellm] | browser | limits | chat | usage | pages | search | real" ;;
   esac
 }

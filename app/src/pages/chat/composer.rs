@@ -224,9 +224,14 @@ impl Composer {
         efforts.split_whitespace().any(|of_model| of_model == effort).then_some(effort)
     }
 
-    /// Estimates the draft once the user pauses, and shows the tokens beside what is left. An earlier estimate is abandoned. `place` is the
-    /// conversation and the message that the draft follows. `on_quota` gets the quota that comes with it.
-    pub fn estimate(self: &Rc<Self>, place: (Option<String>, Option<String>), on_quota: impl Fn(&Json) + 'static) {
+    /// Estimates the draft once the user pauses, and shows the tokens beside what is left. An earlier estimate is abandoned. `place` returns
+    /// the conversation and the message that the draft follows; finding them takes longer the more messages the page shows, so not every key
+    /// does. `on_quota` gets the quota that comes with the estimate.
+    pub fn estimate(
+        self: &Rc<Self>,
+        place: impl FnOnce() -> (Option<String>, Option<String>) + 'static,
+        on_quota: impl Fn(&Json) + 'static,
+    ) {
         self.abandon_estimate();
         let text = self.text();
         if !self.is_estimated(&text) {
@@ -236,7 +241,8 @@ impl Composer {
         let (estimating, handle) = abortable(async move {
             TimeoutFuture::new(PAUSE_MS).await;
             let (model, files) = (composer.model.value(), composer.files.ids());
-            let place = (place.0.as_deref(), place.1.as_deref());
+            let (conversation, parent) = place();
+            let place = (conversation.as_deref(), parent.as_deref());
             let new = if place.0.is_none() { settings_of_new_conversation() } else { None };
             if let Some(estimate) = api::estimate(place, &model, text.trim(), &files, new).await {
                 on_quota(&estimate.field("quota"));

@@ -148,8 +148,8 @@ fn listen_to_files(chat: &Rc<Chat>) {
 }
 
 fn estimate(chat: &Rc<Chat>) {
-    let shown = Rc::clone(chat);
-    chat.composer.estimate(chat.place(), move |quota| shown.show_quota(quota));
+    let (placed, shown) = (Rc::clone(chat), Rc::clone(chat));
+    chat.composer.estimate(move || placed.place(), move |quota| shown.show_quota(quota));
 }
 
 fn key_in_box(chat: &Rc<Chat>, event: &PageEvent) {

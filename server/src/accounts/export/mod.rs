@@ -172,3 +172,24 @@ async fn write_conversations(app: &AppState, viewer: &Viewer, archive: &mut Arch
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn a_client_that_disconnects_stops_the_export() {
+        let (complete, completed) = oneshot::channel();
+        let stream = written(move |chunks| async move {
+            let mut file = Plain(chunks);
+            for _ in 0..100 {
+                file.write(b"a line").await?;
+            }
+            let _ = complete.send(());
+            Ok(())
+        });
+        drop(stream);
+        assert!(completed.await.is_err(), "it isn't written to its end");
+    }
+}

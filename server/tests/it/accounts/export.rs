@@ -179,20 +179,6 @@ async fn exports_are_limited_and_need_a_session() {
     is_limited(ann.form("/settings/data/export", &[]).await).await;
 }
 
-/// A client that stops reading stops the export.
-#[tokio::test]
-async fn an_abandoned_export_disturbs_nothing() {
-    let app = TestApp::new().await;
-    let ann = app.user("ann@example.com").await;
-    ann.send_and_read("{{words:1}}").await;
-    app.sql(LONG).await;
-    for _ in 0..5 {
-        let mut response = ann.request("POST", "/settings/data/export").send().await.unwrap();
-        response.chunk().await.unwrap();
-    }
-    assert_eq!(export(&ann).await.keys().filter(|name| name.starts_with("conversations/")).count(), 4);
-}
-
 /// An account without a password is deleted after a recent proof of identity only.
 #[tokio::test]
 async fn an_account_without_a_password_is_deleted_after_a_recent_proof() {
