@@ -85,7 +85,8 @@ $$;
 
 -- Unicode's category Cf, without the joiners U+200C and U+200D, which words of some scripts need.
 create function cleaned_name(name text) returns text language sql immutable as $$
-  select regexp_replace(name, '[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb]', '', 'g')
+  select regexp_replace(name, '[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb'
+    || '\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]', '', 'g')
 $$;
 update account set name = cleaned_name(name) where name <> cleaned_name(name);
 update api_key set name = coalesce(nullif(trim(cleaned_name(name)), ''), 'API key') where name <> cleaned_name(name);

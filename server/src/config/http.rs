@@ -15,6 +15,11 @@ pub(super) fn read(vars: &Variables, config: &mut Config) {
     read_secret_key(vars, config);
     config.codes_key = read_key(vars, "CODES_KEY").unwrap_or(config.secret_key);
     config.codes_key_previous = read_key(vars, "CODES_KEY_PREVIOUS");
+    if config.codes_key_previous == Some(config.codes_key) {
+        let problem =
+            "the value is that of CODES_KEY, or of SECRET_KEY where CODES_KEY isn't set: nothing would be replaced";
+        vars.report("CODES_KEY_PREVIOUS", problem, "CODES_KEY to a new key as well");
+    }
     if let Some(root) = vars.text("SITE_ROOT") {
         config.site_root = root.into();
     }

@@ -29,6 +29,11 @@ fn public_url_requires_a_secret_key() {
         (after.secret_key, after.codes_key, after.codes_key_previous),
         ([0xab; 32], [0xcd; 32], Some([0xab; 32]))
     );
+    // A previous key that is still the current one would be removed too early.
+    for codes_key in ["", key] {
+        let same = read(&[("SECRET_KEY", key), ("CODES_KEY", codes_key), ("CODES_KEY_PREVIOUS", key)]);
+        assert!(same.is_err_and(|error| error.to_string().contains("CODES_KEY_PREVIOUS")), "{codes_key}");
+    }
 }
 
 #[test]

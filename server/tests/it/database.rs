@@ -106,8 +106,8 @@ fn finished() -> Vec<String> {
     if names.len() < DROPPED_AT_ONCE { Vec::new() } else { mem::take(&mut names) }
 }
 
-/// Creates a database as a copy of its template's files, after dropping those of finished tests. Their servers may still be connected until their runtimes end, hence
-/// `force`.
+/// Creates a database as a copy of its template's files, after dropping those of finished tests. Their servers may still be connected until
+/// their runtimes end, hence `force`.
 async fn create_database(name: &str, template: &str) {
     let admin = connect(owner()).await;
     let finished = finished();
