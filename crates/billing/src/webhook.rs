@@ -92,7 +92,7 @@ pub struct BillingEvent {
 /// The object that an event concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventObject {
-    /// A customer, or their subscriptions or invoices, which must be fetched.
+    /// A customer, or their subscriptions, invoices or credit notes, which must be fetched.
     Customer,
     /// A checkout that can no longer be paid, and its customer.
     Checkout {
@@ -151,7 +151,9 @@ impl BillingEvent {
                 is_won: raw_object["status"] == "won",
             },
             kind if kind.starts_with("checkout.session.") => EventObject::Checkout { session_id: own },
-            kind if kind.starts_with("customer.") || kind.starts_with("invoice.") => EventObject::Customer,
+            kind if ["customer.", "invoice.", "credit_note."].iter().any(|start| kind.starts_with(start)) => {
+                EventObject::Customer
+            }
             _ => EventObject::Other,
         };
         let known = match object {
@@ -255,6 +257,10 @@ mod tests {
         assert_eq!(expanded.customer_id.as_deref(), Some("cus_2"));
         let gone = read(r#"{"id":"e","type":"customer.deleted","data":{"object":{"object":"customer","id":"cus_3"}}}"#);
         assert_eq!(gone.customer_id.as_deref(), Some("cus_3"));
+        // A credit note changes what an invoice charges (field note 90).
+        let credit =
+            read(r#"{"id":"e","type":"credit_note.created","data":{"object":{"id":"cn_1","customer":"cus_4"}}}"#);
+        assert_eq!((credit.customer_id.as_deref(), &credit.object), (Some("cus_4"), &EventObject::Customer));
         for other in [
             r#"{"id":"e","type":"v2.core.event","created":"2026-11-23T00:00:00Z","data":null}"#,
             r#"{"id":"e","type":"payout.paid","data":{"object":{}}}"#,
