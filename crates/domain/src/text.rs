@@ -5,7 +5,17 @@
 /// languages of India and some emoji need them; they change no direction.
 #[must_use]
 pub fn is_name_character(c: char) -> bool {
-    !c.is_control() && (!is_format_character(c) || matches!(c, '\u{200c}' | '\u{200d}'))
+    !c.is_control() && (!is_format_character(c) || is_joiner(c))
+}
+
+/// Returns a name without spaces and joiners at its ends, so that one of them alone is empty: they join nothing there and are invisible.
+#[must_use]
+pub fn trim_name(name: &str) -> &str {
+    name.trim_matches(|c: char| c.is_whitespace() || is_joiner(c))
+}
+
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// Returns whether a character is of the category Cf (format) of Unicode 17:
@@ -52,5 +62,7 @@ mod tests {
         for c in ['\u{202e}', '\u{2066}', '\u{200f}', '\u{200b}', '\u{feff}', '\u{ad}', '\u{e0041}', '\u{7}', '\n'] {
             assert!(!is_name_character(c), "{c:?}");
         }
+        assert_eq!(trim_name(" \u{200d}Ann\u{200c}Lee\u{200d} "), "Ann\u{200c}Lee");
+        assert_eq!(trim_name("\u{200d} \u{200c}"), "");
     }
 }

@@ -8,7 +8,7 @@ use crate::mail::{self, Mail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::money::count;
-use domain::text::is_name_character;
+use domain::text::{is_name_character, trim_name};
 use domain::{ApiKeyId, Problem, SecurityEvent, Viewer, brand};
 use sha2::{Digest as _, Sha256};
 use store::api_key::{self, Creation, KeyScope, NewApiKey};
@@ -63,8 +63,8 @@ pub(crate) struct KeyForm {
 impl KeyForm {
     /// Returns the name as it is stored.
     fn checked_name(&self) -> Result<String, Rejection> {
-        let name: String = self.name.trim().chars().filter(|c| is_name_character(*c)).collect();
-        let name = name.trim().to_owned();
+        let name: String = self.name.chars().filter(|c| is_name_character(*c)).collect();
+        let name = trim_name(&name).to_owned();
         match name.chars().count() {
             0 => Err(Rejection::invalid("name", "Enter a name that says where you use the key.")),
             1..=MAX_NAME => Ok(name),

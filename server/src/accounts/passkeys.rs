@@ -13,7 +13,7 @@ use crate::mail::{self, Mail};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::text::is_name_character;
+use domain::text::{is_name_character, trim_name};
 use domain::{Problem, SecurityEvent, UserId, Viewer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -314,8 +314,8 @@ fn factor(name: &str) -> String {
 
 /// Returns a name as it is stored.
 fn shortened(name: &str) -> String {
-    let name: String = name.trim().chars().filter(|c| is_name_character(*c)).take(MAX_NAME).collect();
-    name.trim().to_owned()
+    let name: String = trim_name(name).chars().filter(|c| is_name_character(*c)).take(MAX_NAME).collect();
+    trim_name(&name).to_owned()
 }
 
 #[cfg(test)]
@@ -328,5 +328,6 @@ mod tests {
         assert_eq!(shortened(&"ä".repeat(80)).chars().count(), 60);
         assert_eq!(shortened(" \n "), "");
         assert_eq!(shortened("My \u{202e}laptop"), "My laptop");
+        assert_eq!(shortened("\u{200d} \u{202e}\u{200d}"), "");
     }
 }

@@ -69,8 +69,8 @@ impl SaleOptions {
                 is_plain && !text.trim().is_empty() && text.chars().count() <= max
             })
         };
-        ensure!(is_text(name.as_deref(), 40), "--name must have 1 to 40 characters");
-        ensure!(is_text(pitch.as_deref(), 200), "--pitch must have 1 to 200 characters");
+        ensure!(is_text(name.as_deref(), 40), "--name must have 1 to 40 characters, none of them invisible");
+        ensure!(is_text(pitch.as_deref(), 200), "--pitch must have 1 to 200 characters, none of them invisible");
         let price = monthly_cents.unwrap_or(0).max(yearly_cents.unwrap_or(0));
         ensure!(plan.0 != FREE || price == 0, "{FREE} is the plan of users who pay nothing, so it has no price");
         Ok(Sale { name, monthly_cents, yearly_cents, trial_days, pitch })
