@@ -78,14 +78,10 @@ pub fn NoteTemplates() -> impl IntoView {
         let text = if reasoning.is_empty() { "text" } else { "" };
         note(status, text, reasoning).map(|sentence| view! { <StatusNote status sentence template/> })
     };
+    let notes = MessageStatus::ALL.into_iter().map(|status| of(status, "", status.as_str())).collect_view();
     view! {
-        {of(MessageStatus::Stopped, "", "stopped")}
-        {of(MessageStatus::Truncated, "", "truncated")}
+        {notes}
         {of(MessageStatus::Truncated, "reasoning", "truncated-reasoning")}
-        {of(MessageStatus::Refused, "", "refused")}
-        {of(MessageStatus::Filtered, "", "filtered")}
-        {of(MessageStatus::ToolCall, "", "tool_call")}
-        {of(MessageStatus::Failed, "", "failed")}
         <HistoryNote cut=HistoryCut::Summarized/>
         <HistoryNote cut=HistoryCut::Dropped/>
     }
@@ -118,21 +114,11 @@ mod tests {
     use super::*;
     use domain::Outcome;
 
-    const ALL: [MessageStatus; 7] = [
-        MessageStatus::Finished,
-        MessageStatus::Stopped,
-        MessageStatus::Truncated,
-        MessageStatus::Refused,
-        MessageStatus::Filtered,
-        MessageStatus::ToolCall,
-        MessageStatus::Failed,
-    ];
-
     #[test]
     fn every_incomplete_response_has_a_note_of_its_own() {
-        let notes: Vec<_> = ALL.into_iter().filter_map(|status| note(status, "text", "")).collect();
-        let distinct: std::collections::BTreeSet<_> = notes.iter().collect();
-        assert_eq!((notes.len(), distinct.len()), (6, 6));
+        let notes = MessageStatus::ALL.into_iter().filter_map(|status| note(status, "text", ""));
+        let distinct: std::collections::BTreeSet<_> = notes.collect();
+        assert_eq!(distinct.len(), MessageStatus::ALL.len() - 1, "all but that of a complete response");
     }
 
     /// Field note 60: the note of a response without text states what to do if the model only reasoned.

@@ -5,31 +5,6 @@ use super::icon::{Draw, Icon};
 use domain::ProblemKind;
 use leptos::prelude::*;
 
-/// Every kind. The order is that of the enum.
-const KINDS: [ProblemKind; 21] = [
-    ProblemKind::SignInRequired,
-    ProblemKind::PlanTooSmall,
-    ProblemKind::Forbidden,
-    ProblemKind::Paused,
-    ProblemKind::VerifyEmail,
-    ProblemKind::NotFound,
-    ProblemKind::Conflict,
-    ProblemKind::Gone,
-    ProblemKind::TooLarge,
-    ProblemKind::Invalid,
-    ProblemKind::RequestsLimit,
-    ProblemKind::TokensLimit,
-    ProblemKind::InFlightLimit,
-    ProblemKind::AttemptsLimit,
-    ProblemKind::SpendCap,
-    ProblemKind::LimitsUnavailable,
-    ProblemKind::ModelUnavailable,
-    ProblemKind::BillingUnavailable,
-    ProblemKind::ModelFailed,
-    ProblemKind::Overloaded,
-    ProblemKind::Internal,
-];
-
 /// The template of the card. An element with `data-kinds` belongs to the kinds that are named there; elements with `data-slot` are filled
 /// in or shown by the island.
 #[component]
@@ -68,13 +43,13 @@ pub fn RefusalCard() -> impl IntoView {
 
 /// Returns the names of the kinds for which a condition holds, separated by spaces.
 fn kinds(holds: impl Fn(ProblemKind) -> bool) -> String {
-    let names: Vec<&str> = KINDS.into_iter().filter(|kind| holds(*kind)).map(ProblemKind::as_str).collect();
+    let names: Vec<&str> = ProblemKind::ALL.into_iter().filter(|kind| holds(*kind)).map(ProblemKind::as_str).collect();
     names.join(" ")
 }
 
 /// Renders each heading once, for all kinds that share it.
 fn headings() -> impl IntoView {
-    let mut all: Vec<&str> = KINDS.into_iter().map(heading).collect();
+    let mut all: Vec<&str> = ProblemKind::ALL.into_iter().map(heading).collect();
     all.sort_unstable();
     all.dedup();
     all.into_iter()
@@ -84,7 +59,7 @@ fn headings() -> impl IntoView {
 
 /// Renders each hint with its kinds.
 fn hints() -> impl IntoView {
-    KINDS
+    ProblemKind::ALL
         .into_iter()
         .filter_map(|kind| hint(kind).map(|text| view! { <p class="hint" data-kinds=kind.as_str()>{text}</p> }))
         .collect_view()
@@ -92,10 +67,7 @@ fn hints() -> impl IntoView {
 
 /// Returns whether a limit of the user was reached, so that waiting helps.
 fn is_limit(kind: ProblemKind) -> bool {
-    matches!(
-        kind,
-        ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit | ProblemKind::AttemptsLimit
-    )
+    kind.status() == 429
 }
 
 /// Returns whether sending the same message again may help.
@@ -145,19 +117,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_listed_in_order_and_has_a_heading() {
-        assert_eq!(KINDS.len(), ProblemKind::Internal as usize + 1, "the last kind is the last in the list");
-        for (index, kind) in KINDS.into_iter().enumerate() {
-            assert_eq!(kind as usize, index, "{}", kind.as_str());
-            assert!(!heading(kind).is_empty());
-        }
-    }
-
-    #[test]
     fn a_kind_is_in_each_part_of_the_card_at_most_once() {
         let (limits, others) = (kinds(is_limit), kinds(|kind| !is_limit(kind)));
         assert_eq!(limits, "requests_limit tokens_limit in_flight_limit attempts_limit");
-        assert_eq!(limits.split(' ').count() + others.split(' ').count(), KINDS.len());
+        assert_eq!(limits.split(' ').count() + others.split(' ').count(), ProblemKind::ALL.len());
         assert!(!kinds(can_retry).split(' ').any(|kind| kind == "too_large"));
     }
 }

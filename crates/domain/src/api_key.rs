@@ -1,7 +1,9 @@
 //! API keys, with which programs call the models as a user.
 
-use crate::{ApiKeyId, ModelName, Picos, Tokens, UserId};
+use crate::model::names;
+use crate::{ApiKeyId, ModelName, Picos, Tokens, UnknownName, UserId};
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 use time::OffsetDateTime;
 
 /// An endpoint that a key can be limited to.
@@ -18,25 +20,20 @@ pub enum ApiEndpoint {
     Models,
 }
 
+names!(
+    ApiEndpoint,
+    "chat_completions, responses, messages, models",
+    ChatCompletions => "chat_completions",
+    Responses => "responses",
+    Messages => "messages",
+    Models => "models"
+);
+
 impl ApiEndpoint {
-    /// All endpoints.
-    pub const ALL: [Self; 4] = [Self::ChatCompletions, Self::Responses, Self::Messages, Self::Models];
-
-    /// Returns the name in forms and in the `api_key` table.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ChatCompletions => "chat_completions",
-            Self::Responses => "responses",
-            Self::Messages => "messages",
-            Self::Models => "models",
-        }
-    }
-
     /// Parses a name that `as_str` returns.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|endpoint| endpoint.as_str() == text)
+        text.parse().ok()
     }
 
     /// Returns the path, as the pages show it.

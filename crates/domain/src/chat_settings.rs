@@ -27,9 +27,6 @@ pub enum AnswerLength {
 names!(AnswerLength, "short, medium, long", Short => "short", Medium => "medium", Long => "long");
 
 impl AnswerLength {
-    /// All lengths, the shortest first.
-    pub const ALL: [Self; 3] = [Self::Short, Self::Medium, Self::Long];
-
     /// Returns the display name.
     #[must_use]
     pub fn label(self) -> &'static str {

@@ -1,8 +1,10 @@
 //! Messages of users and models.
 
-use crate::{ConversationId, MessageId, ModelName, Outcome, Picos, Tokens, TurnId};
+use crate::model::names;
+use crate::{ConversationId, MessageId, ModelName, Outcome, Picos, Tokens, TurnId, UnknownName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -47,28 +49,23 @@ pub enum MessageStatus {
     Failed,
 }
 
-impl MessageStatus {
-    /// Returns the name used in the `message` table.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Stopped => "stopped",
-            Self::Truncated => "truncated",
-            Self::Refused => "refused",
-            Self::Filtered => "filtered",
-            Self::ToolCall => "tool_call",
-            Self::Failed => "failed",
-        }
-    }
+names!(
+    MessageStatus,
+    "finished, stopped, truncated, refused, filtered, tool_call, failed",
+    Finished => "finished",
+    Stopped => "stopped",
+    Truncated => "truncated",
+    Refused => "refused",
+    Filtered => "filtered",
+    ToolCall => "tool_call",
+    Failed => "failed"
+);
 
+impl MessageStatus {
     /// Parses a name that `as_str` returns; anything else becomes [`Self::Failed`].
     #[must_use]
     pub fn from_db(text: &str) -> Self {
-        [Self::Finished, Self::Stopped, Self::Truncated, Self::Refused, Self::Filtered, Self::ToolCall]
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .unwrap_or(Self::Failed)
+        text.parse().unwrap_or(Self::Failed)
     }
 }
 

@@ -92,11 +92,14 @@ pub enum Thinking {
     Always,
 }
 
-/// Implements `as_str` and `FromStr` for an enum whose variants have fixed names.
+/// Implements `ALL`, `as_str` and `FromStr` for an enum whose variants have fixed names. A new variant doesn't compile without its name.
 macro_rules! names {
     ($type:ident, $error:literal, $($variant:ident => $name:literal),+) => {
         impl $type {
-            /// Returns the name used in the database.
+            /// All variants, in the order of their names.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+
+            /// Returns the name used in the database, in forms and in JSON.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {

@@ -1,6 +1,9 @@
 //! The kinds of problems, their names and HTTP statuses.
 
+use crate::UnknownName;
+use crate::model::names;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// The kind of a problem. Each kind has one HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,35 +53,34 @@ pub enum ProblemKind {
     Internal,
 }
 
-impl ProblemKind {
-    /// The name on the wire, in metrics and in `refusal_hour`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SignInRequired => "sign_in_required",
-            Self::PlanTooSmall => "plan_too_small",
-            Self::Forbidden => "forbidden",
-            Self::Paused => "paused",
-            Self::VerifyEmail => "verify_email",
-            Self::NotFound => "not_found",
-            Self::Conflict => "conflict",
-            Self::Gone => "gone",
-            Self::TooLarge => "too_large",
-            Self::Invalid => "invalid",
-            Self::RequestsLimit => "requests_limit",
-            Self::TokensLimit => "tokens_limit",
-            Self::InFlightLimit => "in_flight_limit",
-            Self::AttemptsLimit => "attempts_limit",
-            Self::SpendCap => "spend_cap",
-            Self::LimitsUnavailable => "limits_unavailable",
-            Self::ModelUnavailable => "model_unavailable",
-            Self::BillingUnavailable => "billing_unavailable",
-            Self::ModelFailed => "model_failed",
-            Self::Overloaded => "overloaded",
-            Self::Internal => "internal",
-        }
-    }
+// The names on the wire, in metrics and in `refusal_hour`.
+names!(
+    ProblemKind,
+    "the kinds of problems",
+    SignInRequired => "sign_in_required",
+    PlanTooSmall => "plan_too_small",
+    Forbidden => "forbidden",
+    Paused => "paused",
+    VerifyEmail => "verify_email",
+    NotFound => "not_found",
+    Conflict => "conflict",
+    Gone => "gone",
+    TooLarge => "too_large",
+    Invalid => "invalid",
+    RequestsLimit => "requests_limit",
+    TokensLimit => "tokens_limit",
+    InFlightLimit => "in_flight_limit",
+    AttemptsLimit => "attempts_limit",
+    SpendCap => "spend_cap",
+    LimitsUnavailable => "limits_unavailable",
+    ModelUnavailable => "model_unavailable",
+    BillingUnavailable => "billing_unavailable",
+    ModelFailed => "model_failed",
+    Overloaded => "overloaded",
+    Internal => "internal"
+);
 
+impl ProblemKind {
     /// The HTTP status.
     #[must_use]
     pub fn status(self) -> u16 {
@@ -109,9 +111,7 @@ mod tests {
 
     #[test]
     fn names_are_the_serialized_ones() {
-        for kind in
-            [ProblemKind::RequestsLimit, ProblemKind::InFlightLimit, ProblemKind::PlanTooSmall, ProblemKind::Internal]
-        {
+        for kind in ProblemKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
     }

@@ -1,7 +1,9 @@
 //! The owner's report of usage, cost and revenue by user: its rows, and the filter that selects and sorts them.
 
-use crate::{ModelName, Picos, PlanId, Problem, ReportPeriod, Tokens, UsageSum, UserId};
+use crate::model::names;
+use crate::{ModelName, Picos, PlanId, Problem, ReportPeriod, Tokens, UnknownName, UsageSum, UserId};
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// A row of the top users. Account fields are `None` once the account is deleted, and for the demo on the site.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,27 +59,22 @@ pub enum Order {
     Estimate,
 }
 
+names!(
+    Order,
+    "cost, tokens, requests, margin, refusals, estimate",
+    Cost => "cost",
+    Tokens => "tokens",
+    Requests => "requests",
+    Margin => "margin",
+    Refusals => "refusals",
+    Estimate => "estimate"
+);
+
 impl Order {
-    /// All orders.
-    pub const ALL: [Self; 6] = [Self::Cost, Self::Tokens, Self::Requests, Self::Margin, Self::Refusals, Self::Estimate];
-
-    /// Returns the value of the `by` query parameter.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cost => "cost",
-            Self::Tokens => "tokens",
-            Self::Requests => "requests",
-            Self::Margin => "margin",
-            Self::Refusals => "refusals",
-            Self::Estimate => "estimate",
-        }
-    }
-
     /// Parses the value of the `by` query parameter. Unknown and missing values are [`Cost`](Self::Cost).
     #[must_use]
     pub fn parse(text: Option<&str>) -> Self {
-        Self::ALL.into_iter().find(|order| Some(order.as_str()) == text).unwrap_or_default()
+        text.and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 }
 

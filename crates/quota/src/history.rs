@@ -70,3 +70,20 @@ pub(crate) fn of_key(db: store::Db, now: fn() -> OffsetDateTime) -> History<[u64
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KEY_WINDOWS;
+    use crate::limit::USER_WINDOWS;
+
+    /// A meter that is rebuilt from less than its longest window would forget usage.
+    #[test]
+    fn histories_cover_every_window() {
+        let windows = USER_WINDOWS.as_slice().iter().map(|window| (window, SINCE));
+        for (window, since) in windows.chain(KEY_WINDOWS.as_slice().iter().map(|window| (window, KEY_SINCE))) {
+            let kept_ms = window.span_ms + 2 * window.width_ms;
+            assert!(since.whole_milliseconds() >= i128::from(kept_ms), "{}", window.name);
+        }
+    }
+}

@@ -36,6 +36,17 @@ fn public_url_requires_a_secret_key() {
     }
 }
 
+/// `.env.example` shows each setting with its default.
+#[test]
+fn the_example_has_the_defaults() {
+    let lines = include_str!("../../../.env.example").lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    // Those of services override the URLs in the database, and are shown with the services' own.
+    let is_default = |(name, value): &(&str, &str)| !value.is_empty() && !name.ends_with("_BASE_URL");
+    let example = read(&pairs.filter(is_default).collect::<Vec<_>>()).unwrap();
+    assert_eq!(format!("{example:#?}"), format!("{:#?}", read(&[]).unwrap()));
+}
+
 #[test]
 fn read_reports_every_invalid_variable() {
     let error = read(&[

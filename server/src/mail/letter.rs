@@ -274,6 +274,17 @@ mod tests {
     }
 
     #[test]
+    fn every_template_is_that_of_an_example() {
+        let mut shown: Vec<_> = preview::all().into_iter().map(|(name, _)| format!("{name}.txt")).collect();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/mail/templates");
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut templates: Vec<_> = files.filter(|name| name.ends_with(".txt") && name != "layout.txt").collect();
+        shown.sort_unstable();
+        templates.sort_unstable();
+        assert_eq!(templates, shown);
+    }
+
+    #[test]
     fn every_mail_renders_with_a_subject_and_the_same_link_in_both_formats() {
         for (name, mail) in preview::all() {
             let rendered = mail.render(&recipient("Ann"), &SITE).unwrap();

@@ -81,11 +81,9 @@ fn without_chat(message: &str) -> String {
 pub(crate) fn is_retryable(problem: &Problem) -> bool {
     let is_soon = problem.retry_after_ms.is_none_or(|ms| ms <= 60_000);
     match problem.kind {
-        ProblemKind::RequestsLimit
-        | ProblemKind::TokensLimit
-        | ProblemKind::InFlightLimit
-        | ProblemKind::AttemptsLimit
-        | ProblemKind::SpendCap
+        // Every limit.
+        kind if kind.status() == 429 => is_soon,
+        ProblemKind::SpendCap
         | ProblemKind::LimitsUnavailable
         | ProblemKind::ModelUnavailable
         | ProblemKind::Overloaded

@@ -73,12 +73,12 @@ pub(crate) fn explain(problem: Problem) -> Problem {
     let again = problem.retry_after_ms.map(|ms| format!(" It works again in {}.", wait(ms))).unwrap_or_default();
     let message = match problem.kind {
         ProblemKind::Invalid => return problem,
-        ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::AttemptsLimit => {
-            format!("You have used the demo as often as it allows for now.{again} Sign up to continue.")
-        }
         ProblemKind::SpendCap => format!("The demo has reached its daily spend cap.{again} Sign up to continue."),
         ProblemKind::InFlightLimit | ProblemKind::Overloaded => {
             "The demo is busy right now. Try again in a moment, or sign up to continue.".to_owned()
+        }
+        kind if kind.status() == 429 => {
+            format!("You have used the demo as often as it allows for now.{again} Sign up to continue.")
         }
         _ => "The demo isn't available right now. Sign up to continue.".to_owned(),
     };

@@ -205,6 +205,34 @@ fn tidy_every_page_has_a_route() {
     }
 }
 
+/// What a page says of itself, the sitemap and the pictures of links name the same pages.
+#[test]
+fn tidy_pages_for_everyone_are_listed() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let sitemap = read("server/src/http/site.rs") + &read("server/src/content/mod.rs");
+    let pictures = read("server/src/brand_images/open_graph.rs");
+    let pages = read("app/src/components/page_head.rs");
+    let pages: Vec<&str> = pages
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("\"/")?.split_once("\" => ").map(|(path, _)| path))
+        .collect();
+    assert!(pages.len() >= 8, "{pages:?}");
+    for page in pages {
+        assert!(sitemap.contains(&format!("\"/{page}\"")), "/{page} isn't in the sitemap");
+        let picture = page.split('/').next().filter(|name| !name.is_empty()).unwrap_or("home");
+        assert!(pictures.contains(&format!("Page::new(\"{picture}\"")), "/{page} has no picture");
+    }
+}
+
+/// A key that is limited to some endpoints reaches no others: each file with handlers of the API checks it.
+#[test]
+fn tidy_every_endpoint_checks_the_scope_of_keys() {
+    for (path, text) in files("server/src/http/v1", ".rs") {
+        let has_handler = text.contains("caller: Result<ApiCaller, Failure>");
+        assert!(!has_handler || text.contains(".check_endpoint("), "{} doesn't check the scope", path.display());
+    }
+}
+
 /// Files stay readable in one go: at most 400 lines each, and at most 80 per function outside tests and benchmarks.
 #[test]
 fn tidy_files_and_functions_are_short() {
@@ -259,7 +287,9 @@ fn tidy_styles_have_one_palette() {
     let sheet = fs::read_to_string(root().join("style/main.css")).unwrap();
     for (path, _) in files("style", ".css") {
         let name = path.strip_prefix(root().join("style")).unwrap().to_string_lossy().into_owned();
-        assert!(name == "main.css" || sheet.contains(&format!("\"{name}\"")), "main.css doesn't import {name}");
+        let layer = name.split(['/', '.']).next().unwrap();
+        let import = format!("@import \"{name}\" layer({layer});\n");
+        assert!(name == "main.css" || sheet.contains(&import), "main.css doesn't have the line {import}");
     }
 }
 

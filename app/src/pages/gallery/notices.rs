@@ -50,15 +50,8 @@ pub(super) fn Endings() -> impl IntoView {
     let refusals = REFUSALS.map(|(class, sentence)| {
         view! { <div class=class><p class="hint">{sentence}</p><RefusalCard/></div> }
     });
-    let endings = [
-        MessageStatus::Stopped,
-        MessageStatus::Truncated,
-        MessageStatus::Refused,
-        MessageStatus::Filtered,
-        MessageStatus::ToolCall,
-        MessageStatus::Failed,
-    ];
-    let notes = endings.map(|status| note(status, "text", "").map(|sentence| view! { <StatusNote status sentence/> }));
+    let notes = MessageStatus::ALL
+        .map(|status| note(status, "text", "").map(|sentence| view! { <StatusNote status sentence/> }));
     view! {
         <section>
             <h2>"Refusals and endings"</h2>

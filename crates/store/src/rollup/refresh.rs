@@ -138,8 +138,14 @@ async fn refresh_period(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime
            delete from usage_report o
            where period = $1 and not exists (select from fresh f where f.model = o.model and f.subject_id = o.subject_id)
          )
-         insert into usage_report as o
-         select * from fresh except select * from usage_report where period = $1
+         -- By name, so that a release that doesn't know a new column goes on working.
+         insert into usage_report as o (period, model, subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens,
+                                        estimated_tokens, cost_picos, refusals, paid_picos)
+         select * from fresh
+         except
+         select period, model, subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos,
+                refusals, paid_picos
+         from usage_report where period = $1
          on conflict (period, model, subject_id) do update set
            is_active = excluded.is_active, requests = excluded.requests, input_tokens = excluded.input_tokens,
            cached_tokens = excluded.cached_tokens, output_tokens = excluded.output_tokens, estimated_tokens = excluded.estimated_tokens,

@@ -163,9 +163,9 @@ async fn every_figure_of_top_users_equals_the_ledger() {
         let (plan, model) = (PlanId("pro".to_owned()), ModelName("gpt-5-mini".to_owned()));
         let filter = UsageFilter {
             period,
-            order: Order::ALL[n % 6],
+            order: Order::ALL[n % Order::ALL.len()],
             plan: (n % 5 == 1).then_some(plan),
-            model: (n / 6 % 3 == 1).then_some(model), // With every order.
+            model: (n / Order::ALL.len() % 3 == 1).then_some(model), // With every order.
             search: if n % 7 == 1 { "P1".to_owned() } else { String::new() },
             page: 1,
         };

@@ -250,7 +250,7 @@ impl Responses {
             Some(End::Length) => Some("max_output_tokens"),
             Some(End::Filtered) => Some("content_filter"),
             Some(End::Refused) if self.is_anthropic || !has_text => Some("content_filter"),
-            _ => None,
+            Some(End::Complete | End::Refused | End::ToolCall) | None => None,
         };
         let mut response = self.head.clone();
         response["output"] = self.items.iter().map(Item::json).collect();
