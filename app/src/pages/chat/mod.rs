@@ -95,6 +95,7 @@ fn Shown(
     let title = view.open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let conversations = view.conversations.clone();
     let is_temporary = view.is_temporary;
+    let has_demo = view.models.iter().any(|choice| choice.is_demo);
     let panel = SettingsPanel {
         conversation: id,
         settings: view.settings.clone(),
@@ -111,7 +112,7 @@ fn Shown(
                 <Bar title panel=panel.clone()/>
                 {view! { <Settings panel/> }.into_any()}
                 {is_temporary.then(|| view! { <TemporaryNotice conversation=id/> })}
-                {view! { <Unconfirmed/> }.into_any()}
+                {view! { <Unconfirmed has_demo/> }.into_any()}
                 {id.zip(view.branch).map(|(conversation, leaf)| view! { <OtherVersion conversation leaf/> })}
                 {if is_earlier { view! { <Earlier view/> }.into_any() } else { view! { <Latest view/> }.into_any() }}
                 <Toast/>
