@@ -200,7 +200,10 @@ fn Latest(
             <div class="dock">
                 <button type="button" id="jump" class="secondary icon-button" aria-label="Jump to latest" title="Jump to latest" hidden=true><Draw icon=Icon::ArrowDown/></button>
                 <p id="status" class="unseen" role="status" aria-live="polite" translate="no"></p>
-                <p id="connection" class="connection" role="status" translate="no" hidden=true>"Reconnecting…"</p>
+                <p id="connection" class="connection" role="status" translate="no" hidden=true>
+                    <span data-slot="reconnecting">"Reconnecting…"</span>
+                    <span data-slot="offline" hidden=true>"You are offline. The chat continues when you are back online."</span>
+                </p>
                 <ol id="queue" class="queue" aria-label="Messages waiting to be sent" hidden=true></ol>
                 <noscript><p class="noscript">"Sending messages requires JavaScript. You can read your conversations without it."</p></noscript>
                 {view! { <MessageForm models=models.clone() settings quota/> }.into_any()}
