@@ -30,7 +30,7 @@ test('sign up, confirm the address by the mail in /dev/mail, chat', { timeout: 6
   const ann = await browser.visitor();
   await signUpUnverified(ann, app, 'ann@example.com', 'Ann');
   await woken(ann);
-  await ann.getByText(`${CONFIRM} to use all models.`).waitFor();
+  await ann.getByText(`${CONFIRM} to send messages.`).waitFor();
   await send(ann, '{{words:5}} Hello');
   await ann.locator('.refusal').getByText(`${CONFIRM} to use this model.`).waitFor();
   assert.equal(await ann.locator('#question').inputValue(), '{{words:5}} Hello', 'the draft is kept');
@@ -48,7 +48,7 @@ test('sign up, confirm the address by the mail in /dev/mail, chat', { timeout: 6
   await mail.getByText('Your email address is confirmed.').waitFor();
   await mail.getByRole('link', { name: 'Open the chat' }).click();
   await woken(mail);
-  assert.equal(await mail.getByText(`${CONFIRM} to use all models.`).count(), 0);
+  assert.equal(await mail.getByText(`${CONFIRM} to send messages.`).count(), 0);
   await mail.close();
 
   // The page that stayed open sends its draft now.

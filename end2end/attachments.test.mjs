@@ -129,6 +129,38 @@ test('what isn’t accepted says why, and nothing is sent until it is removed', 
   assert.match((await app.served()).at(-1).sent.at(-1).text, /kept\.txt/);
 });
 
+test('a long pasted text becomes a file, and a text again by its button', { timeout: 600_000 }, async () => {
+  const lea = await start('lea@example.com');
+  // Returns whether the page handles the paste itself.
+  const paste = (content) => lea.locator('#question').evaluate((box, content) => {
+    const data = new DataTransfer();
+    data.setData('text/plain', content);
+    return !box.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
+  }, content);
+  const long = (line) => `${line}\n`.repeat(200).slice(0, 4_000);
+  assert.equal(await paste(long('Too short by one letter').slice(1)), false, 'a short text is pasted as usual');
+  assert.equal(await paste(long('The rent is 900.')), true);
+  await lea.getByRole('status').getByText('The pasted text is attached as a file.').waitFor();
+  await ready(lea, 'Pasted text.txt');
+  assert.equal(await lea.locator('#question').inputValue(), '');
+  await inspect(lea);
+  // The second one is put where the cursor is.
+  await lea.locator('#question').fill('Before. After.');
+  await lea.locator('#question').evaluate((box) => box.setSelectionRange(8, 8));
+  assert.equal(await paste(long('The deposit is 1800.')), true);
+  await lea.locator('#files .file').nth(1).getByText(/≈ [\d.]+k? tokens/).waitFor();
+  await lea.getByRole('button', { name: 'Paste as text' }).last().focus();
+  await lea.keyboard.press('Enter');
+  assert.equal(await lea.locator('#question').inputValue(), `Before. ${long('The deposit is 1800.')}After.`);
+  assert.equal(await lea.locator('#question').evaluate((box) => box.selectionEnd), 4_008);
+  assert.equal(await lea.locator('#files .file').count(), 1);
+  await send(lea, '{{words:3}} What is the rent?');
+  await ended(lea);
+  const { text: sent } = (await app.served()).at(-1).sent.at(-1);
+  assert.ok(sent.includes('The rent is 900.') && !sent.includes('The deposit'), sent.slice(0, 200));
+  await lea.locator('.user-message').last().getByText('Pasted text.txt').waitFor();
+});
+
 test('a model that reads no images says so before sending', { timeout: 600_000 }, async () => {
   const cleo = await start('cleo@example.com');
   const models = await cleo.locator('#model option:not([data-locked])').evaluateAll((options) => options.map((option) => option.value));

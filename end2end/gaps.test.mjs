@@ -94,6 +94,17 @@ test('a message whose response never arrived is sent once', { timeout: 600_000 }
   assert.equal(await cid.locator('.user-message').count(), 1);
 });
 
+test('the page says whether the browser is offline', { timeout: 600_000 }, async () => {
+  const eli = await start('eli@example.com');
+  const offline = eli.getByRole('status').filter({ hasText: 'You are offline.' });
+  assert.equal(await offline.isVisible(), false);
+  await eli.context().setOffline(true);
+  await eli.getByText('You are offline. The chat continues when you are back online.').waitFor();
+  assert.equal(await eli.getByText('Reconnecting…').isVisible(), false);
+  await eli.context().setOffline(false);
+  await eli.locator('#connection').waitFor({ state: 'hidden' });
+});
+
 test('a message sent while offline is sent later, and Stop gives it back', { timeout: 600_000 }, async () => {
   const dot = await start('dot@example.com');
   // Only the event tells the page that the connection is back.
@@ -110,7 +121,7 @@ test('a message sent while offline is sent later, and Stop gives it back', { tim
   await ended(dot);
   relay.cut();
   await send(dot, 'Never mind');
-  await dot.locator('#connection').waitFor();
+  await dot.locator('#connection').getByText('Reconnecting…').waitFor();
   await dot.getByRole('button', { name: 'Stop' }).click();
   relay.restore();
   await dot.evaluate(() => window.dispatchEvent(new Event('online')));

@@ -56,6 +56,28 @@ test('axe finds no violations and no page overflows its width', { timeout: 600_0
   await inspect(page);
 });
 
+// WCAG 1.4.4: text of twice the size fits on the pages of accounts and of the owner, whose tables scroll by themselves.
+test('text of twice the size fits on phones and screens', { timeout: 600_000 }, async () => {
+  const page = await browser.visitor({ quiet: true, reducedMotion: 'reduce' });
+  await signUp(page, app, 'large@example.com', 'Lara');
+  await woken(page);
+  await send(page, 'Show me a table');
+  await page.locator('.answer.live .byline').waitFor();
+  app.run('admin', 'add', 'large@example.com');
+  await page.goto(`${app.url}/admin`);
+  await page.getByRole('button', { name: 'Refresh' }).click();
+  await page.getByRole('link', { name: 'large@example.com' }).waitFor();
+  for (const path of ['/admin', '/admin/users', '/admin/audit', '/usage', '/settings', '/settings/security', '/settings/keys', '/settings/billing', '/settings/data']) {
+    await page.goto(app.url + path);
+    await page.evaluate(() => { document.documentElement.style.fontSize = '200%'; });
+    for (const width of [390, 768, 1280]) {
+      await page.setViewportSize({ width, height: 800 });
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      assert.ok(over <= 0, `${path} is ${over} px too wide at ${width}`);
+    }
+  }
+});
+
 test('pages cause no console or policy errors', { timeout: 600_000 }, async () => {
   const page = await browser.visitor();
   for (const path of ['/', '/pricing', '/sign-in', '/forgot', '/reset?token=x']) await page.goto(app.url + path);

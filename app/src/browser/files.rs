@@ -6,8 +6,8 @@ use super::json::Json;
 use futures::channel::oneshot;
 use std::cell::RefCell;
 use std::rc::Rc;
-use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::{
     ClipboardEvent, DataTransfer, DragEvent, File, FileList, HtmlInputElement, ProgressEvent, XmlHttpRequest,
 };
@@ -17,6 +17,13 @@ use web_sys::{
 pub struct LocalFile(File);
 
 impl LocalFile {
+    /// Creates a file with this text. Returns `None` if the browser can't.
+    #[must_use]
+    pub fn from_text(name: &str, text: &str) -> Option<Self> {
+        let parts = js_sys::Array::of1(&JsValue::from_str(text));
+        File::new_with_str_sequence(parts.as_ref(), name).ok().map(Self)
+    }
+
     /// Returns its name.
     #[must_use]
     pub fn name(&self) -> String {
@@ -67,6 +74,12 @@ pub fn pasted(event: &PageEvent) -> Vec<LocalFile> {
     let data = event.0.dyn_ref::<ClipboardEvent>().and_then(ClipboardEvent::clipboard_data);
     let has_text = data.as_ref().is_some_and(|data| data.get_data("text/plain").is_ok_and(|text| !text.is_empty()));
     if has_text { Vec::new() } else { list(data.and_then(|data| data.files())) }
+}
+
+/// Returns the text that was pasted, if any.
+#[must_use]
+pub fn pasted_text(event: &PageEvent) -> Option<String> {
+    event.0.dyn_ref::<ClipboardEvent>()?.clipboard_data()?.get_data("text/plain").ok()
 }
 
 /// A request that is aborted when this is dropped.

@@ -57,13 +57,20 @@ pub fn Frame(
 
 /// A banner shown until the viewer's email address is confirmed, with a link to the page that confirms it. Renders nothing otherwise.
 #[component]
-pub fn Unconfirmed() -> impl IntoView {
-    page_context().viewer.filter(|viewer| !viewer.is_verified).map(|viewer| {
+pub fn Unconfirmed(
+    /// Whether the demo model is offered, which answers before the address is confirmed. No other model does.
+    has_demo: bool,
+) -> impl IntoView {
+    let why = match has_demo {
+        true => "Confirm your email address. Until then you can use only the demo model. We sent a link to ",
+        false => "Confirm your email address to send messages. We sent a link to ",
+    };
+    page_context().viewer.filter(|viewer| !viewer.is_verified).map(move |viewer| {
         view! {
             <div class="banner" role="status">
                 <p class="row">
                     <Draw icon=Icon::Mail/>
-                    <span>"Confirm your email address to use all models. We sent a link to "<span class="long">{viewer.email}</span>". "
+                    <span>{why}<span class="long">{viewer.email}</span>". "
                         <a href="/verify">"Enter the code"</a></span>
                 </p>
             </div>

@@ -7,7 +7,7 @@ use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
 use crate::page_context::page_context;
-use crate::view::usage::{Turn, UsageView};
+use crate::view::usage::{Turn, UsageView, UsedModel};
 use domain::{Tokens, UsageSum};
 use leptos::prelude::*;
 use time::Date;
@@ -114,10 +114,12 @@ pub fn UsageDetails(
         .into_any();
     }
     let bars = days.iter().map(|(day, sum)| bar(*day, sum, shows_cost)).collect::<Vec<_>>();
-    let rows = models.iter().map(|(model, sum)| row(model.to_string(), sum, &total, shows_cost)).collect_view();
+    let rows =
+        models.iter().map(|(model, sum)| row(model_label(model.clone()), sum, &total, shows_cost)).collect_view();
     // Without calls by key, the table would have one row that repeats the totals.
     let by_caller = callers.iter().any(|(label, _)| label != "Chat").then(|| {
-        let rows = callers.iter().map(|(label, sum)| row(label.clone(), sum, &total, shows_cost)).collect_view();
+        let rows =
+            callers.iter().map(|(label, sum)| row(label.clone().into_any(), sum, &total, shows_cost)).collect_view();
         view! { <Sums title="By chat and API key" head="Made with" shows_cost>{rows}</Sums> }
     });
     view! {
@@ -170,7 +172,12 @@ fn bar(day: Date, sum: &UsageSum, shows_cost: bool) -> Bar {
     Bar { label, value: sum.tokens().0, text }
 }
 
-fn row(label: String, sum: &UsageSum, total: &UsageSum, shows_cost: bool) -> impl IntoView + use<> {
+/// Renders a model's display name, with its API name as the tooltip.
+fn model_label(model: UsedModel) -> AnyView {
+    view! { <span title=model.name.0 translate="no">{model.label}</span> }.into_any()
+}
+
+fn row(label: AnyView, sum: &UsageSum, total: &UsageSum, shows_cost: bool) -> impl IntoView + use<> {
     let share = share_of(shows_cost);
     let (part, whole) = match shows_cost {
         true => (sum.cost.0.unsigned_abs(), total.cost.0.unsigned_abs()),
@@ -205,12 +212,13 @@ fn RecentTurns(
                 Some((id, title)) => view! { <a href=format!("/chat/{id}") title=title.clone()>{title.clone()}</a> }.into_any(),
                 None => "Deleted conversation".into_any(),
             };
-            view! { <td class="who">{link}</td> }
+            view! { <td class="who" data-label="Conversation">{link}</td> }
         });
         view! {
             <tr>
-                <th scope="row">{turn.at}</th>{conversation}<td>{turn.model}</td><td>{ended(&turn.status)}</td>
-                <td class="end">{turn.tokens.to_string()}</td>{shows_cost.then(|| view! { <td class="end">{turn.cost.to_string()}</td> })}
+                <th scope="row">{turn.at}</th>{conversation}<td data-label="Model">{model_label(turn.model)}</td><td data-label="Ended">{ended(&turn.status)}</td>
+                <td class="end" data-label="Tokens">{turn.tokens.to_string()}</td>
+                {shows_cost.then(|| view! { <td class="end" data-label="Cost">{turn.cost.to_string()}</td> })}
             </tr>
         }
     });
@@ -219,7 +227,7 @@ fn RecentTurns(
         <section>
             <h2>"Recent responses"</h2>
             <div class="table-scroll" tabindex="0" role="region" aria-label="Recent responses">
-                <table class="compact numbers">
+                <table class="compact numbers stacks">
                     <thead><tr>
                         <th scope="col">"When"</th>{shows_conversations.then(|| view! { <th scope="col">"Conversation"</th> })}
                         <th scope="col">"Model"</th><th scope="col">"Ended"</th>

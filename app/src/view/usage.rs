@@ -4,13 +4,22 @@ use domain::{ConversationId, ModelName, Picos, Quota, Tokens, UsageSum};
 use serde::{Deserialize, Serialize};
 use time::Date;
 
+/// A model as usage shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedModel {
+    /// The model's name in the provider's API.
+    pub name: ModelName,
+    /// Display name, or the API name if the model was deleted.
+    pub label: String,
+}
+
 /// A user's usage over a period of days.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageView {
     /// Usage per day, oldest first, by the user's time zone. Includes days without usage.
     pub days: Vec<(Date, UsageSum)>,
     /// Usage per model, by descending cost and then tokens.
-    pub models: Vec<(ModelName, UsageSum)>,
+    pub models: Vec<(UsedModel, UsageSum)>,
     /// Usage by what it was made with: "Chat", each API key by its name, and "Deleted key". Most expensive first.
     pub callers: Vec<(String, UsageSum)>,
     /// Usage of the whole period.
@@ -39,8 +48,8 @@ pub struct Turn {
     pub at: String,
     /// The turn's conversation with its title. `None` if it was deleted, or if conversations aren't shown.
     pub conversation: Option<(ConversationId, String)>,
-    /// Name of the model that answered.
-    pub model: String,
+    /// The model that answered.
+    pub model: UsedModel,
     /// The turn's final status, or `pending` while it is in progress.
     pub status: String,
     /// Total number of tokens.

@@ -70,6 +70,21 @@ async fn admin_plan_changes_are_audited() {
     assert!(admin.text(&format!("/admin/users/{id}")).await.contains("ann@example.com"));
 }
 
+/// Models have their display names, as in the chat, also after the owner has disabled them.
+#[tokio::test]
+async fn models_of_usage_have_their_labels() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    ann.send_and_read("{{words:30}}").await;
+    app.sql("update model set enabled = false where model in (select model from ai_usage)").await;
+    let model: String = app.one("select model from ai_usage").await;
+    let label: String = app.one("select label from model where model in (select model from ai_usage)").await;
+    assert_ne!(model, label);
+    let page = ann.text("/usage").await;
+    assert_eq!(page.matches(&format!("title=\"{model}\"")).count(), 2, "by model, and the recent response");
+    assert!(page.contains(&format!(">{label}<")) && !page.contains(&format!(">{model}<")));
+}
+
 /// Users on a plan that hides costs see none on any page, in exports or in events. The owner still does.
 #[tokio::test]
 async fn plan_can_hide_costs_from_its_users() {

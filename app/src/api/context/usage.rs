@@ -1,8 +1,9 @@
 //! Loads a user's usage.
 
 use super::{PageState, Refusal, quota};
+use crate::view::usage::{Turn, UsageView, UsedModel};
 use domain::{ModelName, Picos, UsageSum, Viewer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use store::rollup::Sums;
 use store::usage::UsageOf;
 
@@ -25,8 +26,7 @@ pub(crate) async fn usage_of(
     user: &Viewer,
     days: u16,
     reader: Reader,
-) -> Result<crate::view::usage::UsageView, Refusal> {
-    use crate::view::usage::UsageView;
+) -> Result<UsageView, Refusal> {
     let fail = |error| state.fail(error);
     let shows_conversations = reader == Reader::User;
     let shows_cost = reader == Reader::Owner || user.plan.shows_cost;
@@ -36,6 +36,12 @@ pub(crate) async fn usage_of(
     let rows = store::usage::by_day(db, user.user_id, zone, first).await.map_err(fail)?;
     let refills = store::usage::refill_schedule(db, &user.subject, zone, now).await.map_err(fail)?;
     let recent_turns = store::usage::last_turns(db, user.user_id, zone, TURNS).await.map_err(fail)?;
+    let known_models = store::model_rule::list(db, now).await.map_err(fail)?;
+    let labels: HashMap<_, _> = known_models.into_iter().map(|row| (row.model.name, row.model.label)).collect();
+    let used_model = |name: String| {
+        let name = ModelName(name);
+        UsedModel { label: labels.get(&name).unwrap_or(&name.0).clone(), name }
+    };
     // Sums are exact ledger values and are converted for display only at the end, so that a correction recorded on another day counts in
     // full.
     let (mut total, mut by_model) = (Sums::default(), BTreeMap::<String, Sums>::new());
@@ -51,16 +57,16 @@ pub(crate) async fn usage_of(
         *by_model.entry(row.model.0).or_default() += &row.sums;
         *by_caller.entry(row.of).or_default() += &row.sums;
     }
-    let mut models: Vec<(ModelName, UsageSum)> =
-        by_model.into_iter().map(|(model, sums)| (ModelName(model), UsageSum::from(&sums))).collect();
+    let mut models: Vec<(UsedModel, UsageSum)> =
+        by_model.into_iter().map(|(model, sums)| (used_model(model), UsageSum::from(&sums))).collect();
     models.sort_by_key(|(_, sum)| std::cmp::Reverse((sum.cost, sum.tokens())));
     let mut callers: Vec<(String, UsageSum)> =
         by_caller.into_iter().map(|(of, sums)| (label_of(of), UsageSum::from(&sums))).collect();
     callers.sort_by_key(|(_, sum)| std::cmp::Reverse((sum.cost, sum.tokens())));
-    let turn = |turn: store::usage::LastTurn| crate::view::usage::Turn {
+    let turn = |turn: store::usage::LastTurn| Turn {
         at: turn.at,
         conversation: turn.conversation.filter(|_| shows_conversations),
-        model: turn.model,
+        model: used_model(turn.model),
         status: turn.status,
         tokens: turn.tokens,
         cost: if shows_cost { turn.cost } else { Picos::ZERO },

@@ -74,15 +74,15 @@ fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
             view! {
                 <tr>
                     <th scope="row" class="who"><a href=format!("/admin/users/{}", row.user_id) title=row.email.clone()>{row.email.clone()}</a></th>
-                    <td>{row.plan.0}</td><td>{state}</td><td>{day(row.created_at)}</td>
-                    <td class="text short">{shared_origin(row.same_block, row.same_address)}</td>
+                    <td data-label="Plan">{row.plan.0}</td><td data-label="State">{state}</td><td data-label="Since">{day(row.created_at)}</td>
+                    <td class="text short" data-label="Risk">{shared_origin(row.same_block, row.same_address)}</td>
                 </tr>
             }
         })
         .collect_view();
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label="Users">
-            <table class="compact sticky opens">
+            <table class="compact sticky opens stacks">
                 <thead><tr><th scope="col">"User"</th><th scope="col">"Plan"</th><th scope="col">"State"</th><th scope="col">"Since"</th><th scope="col">"Risk"</th></tr></thead>
                 <tbody>{drawn}</tbody>
             </table>

@@ -13,6 +13,8 @@ use std::rc::Rc;
 
 /// Shown at a file that no response of the server is about.
 const OFFLINE: &str = "The upload failed. Check your internet connection.";
+/// Name of a file made of pasted text.
+const PASTED_NAME: &str = "Pasted text.txt";
 
 /// A file that was uploaded.
 #[derive(Clone, Debug)]
@@ -117,13 +119,37 @@ impl Files {
         self.changed();
     }
 
-    fn upload(self: &Rc<Self>, file: LocalFile) {
-        let Some(element) = self.chip(&file.name(), &format_bytes(file.bytes())) else { return };
+    /// Returns whether another file can be added.
+    pub fn has_room(&self) -> bool {
+        self.entries.borrow().len() < MAX_FILES
+    }
+
+    /// Uploads a pasted text as a file. Its button removes the file and calls `insert` with the text. Returns whether the file was added.
+    pub fn add_text(self: &Rc<Self>, text: String, insert: impl Fn(&str) + 'static) -> bool {
+        let Some(entry) = LocalFile::from_text(PASTED_NAME, &text).and_then(|file| self.upload(file)) else {
+            return false;
+        };
+        if let Some(button) = entry.element.slot("as-text") {
+            button.show(true);
+            let files = Rc::clone(self);
+            button.listen("click", move |_| {
+                files.remove(&entry);
+                insert(&text);
+            });
+        }
+        self.has_refused_more.set(false);
+        self.changed();
+        true
+    }
+
+    /// Starts an upload. Returns its entry; `None` if the page lacks the template.
+    fn upload(self: &Rc<Self>, file: LocalFile) -> Option<Rc<Entry>> {
+        let element = self.chip(&file.name(), &format_bytes(file.bytes()))?;
         if file.bytes() > MAX_FILE_BYTES {
             let entry = Rc::new(Entry { element, state: RefCell::new(State::Failed) });
             entry.fail(&self.list.attribute("data-too-large").unwrap_or_default());
             self.show(&entry);
-            return;
+            return Some(entry);
         }
         let progress = element.slot("progress");
         let uploading = async move {
@@ -137,7 +163,7 @@ impl Files {
         let (uploading, handle) = abortable(uploading);
         let entry = Rc::new(Entry { element, state: RefCell::new(State::Uploading(handle)) });
         self.show(&entry);
-        let files = Rc::clone(self);
+        let (files, added) = (Rc::clone(self), Rc::clone(&entry));
         spawn_local(async move {
             // An upload that was canceled has no entry any more.
             let Ok(result) = uploading.await else { return };
@@ -149,6 +175,7 @@ impl Files {
             }
             files.changed();
         });
+        Some(added)
     }
 
     fn chip(&self, name: &str, details: &str) -> Option<PageElement> {

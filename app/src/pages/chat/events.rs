@@ -8,13 +8,15 @@ use super::{palette, row_menu};
 use crate::browser::channel::Channel;
 use crate::browser::dom::{self, Key, PageElement, PageEvent};
 use crate::browser::wake::{Wake, wake};
-use crate::browser::{api, clipboard, clock, draft, files, page, scroll};
+use crate::browser::{api, clipboard, clock, controls, draft, files, page, scroll};
 use leptos::task::spawn_local;
 use std::cell::Cell;
 use std::rc::Rc;
 
 /// Minimum interval, in milliseconds, between requests for turns that were made in other tabs or on other devices.
 const SEEN_MS: u64 = 1_000;
+/// Number of characters from which a pasted text becomes a file.
+const MIN_ATTACHED: usize = 4_000;
 
 /// Starts the sidebar and the chat once the page can run them. A page that only shows earlier messages has no chat.
 pub(super) fn start() {
@@ -126,6 +128,8 @@ fn listen_to_files(chat: &Rc<Chat>) {
         if !chosen.is_empty() {
             event.prevent();
             pasted.composer.files.add(chosen);
+        } else if attach_text(&pasted, &event) {
+            event.prevent();
         }
     });
     let over = Rc::clone(chat);
@@ -145,6 +149,29 @@ fn listen_to_files(chat: &Rc<Chat>) {
             dropped.composer.files.add(files::dropped(&event));
         }
     });
+}
+
+/// Attaches a long pasted text as a file, whose button puts it into the message box instead. Returns false if the text is short, or no file can be
+/// added now; then it is pasted as usual.
+fn attach_text(chat: &Rc<Chat>, event: &PageEvent) -> bool {
+    let files = &chat.composer.files;
+    if chat.is_busy() || !files.has_room() {
+        return false;
+    }
+    let is_long = |text: &String| text.chars().count() >= MIN_ATTACHED;
+    let Some(text) = files::pasted_text(event).filter(is_long) else { return false };
+    let inserted = Rc::clone(chat);
+    let is_attached = files.add_text(text, move |text| {
+        controls::insert_text(&inserted.composer.question, text);
+        inserted.composer.question.focus();
+        inserted.composer.text_changed();
+        inserted.save_draft();
+        estimate(&inserted);
+    });
+    if is_attached {
+        chat.toast.show("The pasted text is attached as a file. Write a message to send with it.");
+    }
+    is_attached
 }
 
 fn estimate(chat: &Rc<Chat>) {

@@ -68,6 +68,7 @@ pub(super) fn FileTemplates() -> impl IntoView {
                 <span class="file-icon" data-slot="icon"><Draw icon=Icon::File/></span>
                 <span class="file-text"><span class="file-name" data-slot="name"></span><span class="file-details" data-slot="details" translate="no"></span></span>
                 <progress data-slot="progress" max="100" value="0" aria-label="Upload"></progress>
+                <button type="button" class="quiet small" data-slot="as-text" hidden=true>"Paste as text"</button>
                 <button type="button" class="quiet icon-button" data-slot="remove"><Draw icon=Icon::Close/></button>
             </li>
         </template>

@@ -95,6 +95,7 @@ fn Shown(
     let title = view.open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let conversations = view.conversations.clone();
     let is_temporary = view.is_temporary;
+    let has_demo = view.models.iter().any(|choice| choice.is_demo);
     let panel = SettingsPanel {
         conversation: id,
         settings: view.settings.clone(),
@@ -111,7 +112,7 @@ fn Shown(
                 <Bar title panel=panel.clone()/>
                 {view! { <Settings panel/> }.into_any()}
                 {is_temporary.then(|| view! { <TemporaryNotice conversation=id/> })}
-                {view! { <Unconfirmed/> }.into_any()}
+                {view! { <Unconfirmed has_demo/> }.into_any()}
                 {id.zip(view.branch).map(|(conversation, leaf)| view! { <OtherVersion conversation leaf/> })}
                 {if is_earlier { view! { <Earlier view/> }.into_any() } else { view! { <Latest view/> }.into_any() }}
                 <Toast/>
@@ -199,7 +200,10 @@ fn Latest(
             <div class="dock">
                 <button type="button" id="jump" class="secondary icon-button" aria-label="Jump to latest" title="Jump to latest" hidden=true><Draw icon=Icon::ArrowDown/></button>
                 <p id="status" class="unseen" role="status" aria-live="polite" translate="no"></p>
-                <p id="connection" class="connection" role="status" translate="no" hidden=true>"Reconnecting…"</p>
+                <p id="connection" class="connection" role="status" translate="no" hidden=true>
+                    <span data-slot="reconnecting">"Reconnecting…"</span>
+                    <span data-slot="offline" hidden=true>"You are offline. The chat continues when you are back online."</span>
+                </p>
                 <ol id="queue" class="queue" aria-label="Messages waiting to be sent" hidden=true></ol>
                 <noscript><p class="noscript">"Sending messages requires JavaScript. You can read your conversations without it."</p></noscript>
                 {view! { <MessageForm models=models.clone() settings quota/> }.into_any()}

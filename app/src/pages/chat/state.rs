@@ -219,8 +219,15 @@ impl Chat {
         self.status.set_text(text);
     }
 
-    /// Shows whether the page is connected to the server.
+    /// Shows whether the page is connected to the server. If it isn't, shows whether the browser is offline or the page is reconnecting.
     pub fn show_connected(&self, is_connected: bool) {
+        let is_offline = page::is_offline();
+        self.connection.mark("data-offline", is_offline);
+        for (name, is_shown) in [("offline", is_offline), ("reconnecting", !is_offline)] {
+            if let Some(text) = self.connection.slot(name) {
+                text.show(is_shown);
+            }
+        }
         self.connection.show(!is_connected);
     }
 

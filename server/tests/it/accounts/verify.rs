@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::json;
 
 const CONFIRM: &str = "Confirm your email address";
-const BANNER: &str = "Confirm your email address to use all models";
+const BANNER: &str = "Confirm your email address to send messages";
 const USED: &str = "expired or was used before";
 
 /// Field notes 38 and 64: until its address is verified, an account reads everything but makes no call that costs money and buys nothing.
@@ -41,6 +41,8 @@ async fn unverified_users_read_but_make_no_paid_call() {
 async fn unverified_users_can_use_the_demo_model() {
     let app = TestApp::with(&[("ANTHROPIC_API_KEY", "")]).await;
     let ann = app.unverified_user("ann@example.com").await;
+    let page = ann.text("/chat").await;
+    assert!(page.contains("Until then you can use only the demo model.") && !page.contains(BANNER));
     let response = ann.post(&json!({"text": "Show me a table"})).await;
     assert_eq!(response.status(), StatusCode::OK);
     let all = events(response).await;
