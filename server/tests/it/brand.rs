@@ -63,7 +63,7 @@ async fn pages_of_the_site_have_a_picture_for_links() {
     }
 }
 
-/// The hue reaches a page in a style element that its content security policy allows, and the head names icons and manifest.
+/// The hue reaches a page in a style element that its content security policy allows, and the head names the icons.
 #[tokio::test]
 async fn pages_carry_the_look_of_the_brand() {
     let app = TestApp::new().await;
@@ -81,7 +81,6 @@ async fn pages_carry_the_look_of_the_brand() {
             "href=\"/favicon.ico\"",
             "href=\"/favicon.svg\"",
             "href=\"/touch-icon.png\"",
-            "href=\"/manifest.webmanifest\"",
             brand::THEME_COLOR_LIGHT,
             brand::THEME_COLOR_DARK,
         ] {

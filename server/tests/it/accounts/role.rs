@@ -110,6 +110,24 @@ async fn the_server_maintains_the_months_of_the_ledger() {
     assert!(app.one::<bool>(oldest).await);
 }
 
+/// A month of the ledger is created without a deadlock with a transaction that has changed what the ledger refers to, and then uses the ledger.
+#[tokio::test]
+async fn a_new_month_waits_before_it_locks_the_ledger() {
+    let app = TestApp::new().await;
+    let mut tx = app.db.begin().await.unwrap();
+    sqlx::query("delete from model_price where false").execute(&mut *tx).await.unwrap();
+    let db = app.db.clone();
+    let created = tokio::spawn(async move {
+        sqlx::query("select ai_usage_create_partitions(now(), now() + interval '6 months')").execute(&db).await
+    });
+    app.until("select exists (select from pg_locks where relation = 'model_price'::regclass and not granted)").await;
+    let held = "select count(*) from pg_locks where relation = 'ai_usage'::regclass and mode = 'AccessExclusiveLock'";
+    assert_eq!(app.one::<i64>(held).await, 0);
+    sqlx::query("select count(*) from ai_usage").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    created.await.unwrap().unwrap();
+}
+
 /// A server whose role may not migrate starts on a migrated database only.
 #[tokio::test]
 async fn pending_migrations_need_the_owner() {
