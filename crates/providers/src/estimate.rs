@@ -3,8 +3,8 @@
 //!
 //! Tokens are counted in OpenAI's vocabulary, with the framing that chat completions add. Other models have vocabularies of their own, so the
 //! count is multiplied by a factor that is learned per model from the usage that its provider reports (`store::model::update_estimates`). Until enough
-//! calls are known, it is one for the OpenAI format, and for Anthropic's, whose vocabulary isn't public, a bound by script, which is **not
-//! measured here**.
+//! calls are known, it is one for OpenAI's own models, and for all others, whose vocabularies differ, a bound by script. For Anthropic's, whose
+//! vocabulary isn't public, it is **not measured here**; for a small Llama model behind llama.cpp, `./dev bench real` compares it.
 
 mod image;
 
@@ -78,7 +78,7 @@ pub(crate) fn of_scripts(model: &Model, counted: Tokens, scripts: &Scripts) -> E
     Estimate { counted, estimated: raised(counted, factor(model, || scripts.permille())) }
 }
 
-/// Returns a model's tokens per thousand tokens of our count: learned, or the bound of its wire format.
+/// Returns a model's tokens per thousand tokens of our count: learned, or a bound for its provider.
 fn permille<'a>(model: &Model, texts: impl Iterator<Item = &'a str>) -> u64 {
     factor(model, || {
         let mut scripts = Scripts::default();
@@ -88,10 +88,16 @@ fn permille<'a>(model: &Model, texts: impl Iterator<Item = &'a str>) -> u64 {
 }
 
 fn factor(model: &Model, by_script: impl FnOnce() -> u64) -> u64 {
-    match (model.input_permille, model.provider.wire_format) {
-        (Some(learned), _) => learned,
-        (None, WireFormat::OpenAi | WireFormat::Demo) => 1_000,
-        (None, WireFormat::Anthropic) => by_script(),
+    // Another server that accepts OpenAI's format has models with other vocabularies.
+    let is_o200k = match model.provider.wire_format {
+        WireFormat::OpenAi => model.provider.base_url.is_none(),
+        WireFormat::Demo => true,
+        WireFormat::Anthropic => false,
+    };
+    match model.input_permille {
+        Some(learned) => learned,
+        None if is_o200k => 1_000,
+        None => by_script(),
     }
 }
 
@@ -167,6 +173,20 @@ pub(crate) mod tests {
         assert_eq!(text("hello world"), Tokens(2));
         let counted = prompt(&model(WireFormat::OpenAi, None), "", &[message("hello world")]);
         assert_eq!((counted.counted, counted.estimated), (Tokens(2 + 8 + 3), Tokens(2 + 8 + 3)));
+    }
+
+    #[test]
+    fn other_servers_of_the_openai_format_have_other_vocabularies() {
+        let mut other = model(WireFormat::OpenAi, None);
+        let messages = [message("What is a lease?")];
+        let of_openai = prompt(&other, "", &messages);
+        assert_eq!(of_openai.counted, of_openai.estimated);
+        other.provider.base_url = Some("http://127.0.0.1:4177/v1".into());
+        let estimate = prompt(&other, "", &messages);
+        assert_eq!(
+            (estimate.counted, estimate.estimated),
+            (of_openai.counted, raised(of_openai.counted, BASE_PERMILLE))
+        );
     }
 
     #[test]
