@@ -7,8 +7,10 @@ use crate::marks::{push_attribute, push_text};
 const MAX_LINE: usize = 1_000;
 /// Longest line that is highlighted before it has ended.
 const MAX_PARTIAL: usize = 200;
-/// Bytes of a block that are highlighted.
-const MAX_BLOCK: usize = 200_000;
+/// Cost of the lines of a block that are highlighted, as [`cost`] counts it.
+const MAX_COST: usize = 100_000;
+/// Cost of highlighting a block's last line before it has ended.
+const MAX_PARTIAL_COST: usize = 4 * MAX_COST;
 /// What follows the lines of a block.
 pub(crate) const FOOT: &str = "</code></pre></figure>\n";
 
@@ -16,8 +18,10 @@ pub(crate) const FOOT: &str = "</code></pre></figure>\n";
 pub(crate) struct Code {
     highlighter: Option<Highlighter>,
     html: String,
-    /// Bytes of the lines so far.
-    len: usize,
+    /// Cost of the lines so far.
+    cost: usize,
+    /// Cost of the lines that were highlighted before they had ended.
+    partial_cost: usize,
     /// Bytes that were highlighted, also those highlighted again.
     pub work: usize,
 }
@@ -36,7 +40,7 @@ impl Code {
             html.push_str("</button>");
         }
         html.push_str(r#"</figcaption><pre tabindex="0"><code dir="ltr">"#);
-        Self { highlighter: Highlighter::new(language), html, len: 0, work: 0 }
+        Self { highlighter: Highlighter::new(language), html, cost: 0, partial_cost: 0, work: 0 }
     }
 
     /// The HTML of the complete lines so far, without [`FOOT`].
@@ -47,8 +51,10 @@ impl Code {
     /// Adds complete lines.
     pub fn lines(&mut self, text: &str) {
         for line in text.split_inclusive('\n') {
-            self.len += line.len();
-            if self.len > MAX_BLOCK {
+            if line.len() <= MAX_LINE {
+                self.cost += cost(line);
+            }
+            if self.cost > MAX_COST {
                 self.highlighter = None;
             }
             let runs = match &mut self.highlighter {
@@ -69,14 +75,22 @@ impl Code {
     /// Returns the HTML of a last line that hasn't ended.
     pub fn partial(&mut self, line: &str) -> String {
         let mut html = String::new();
-        let highlighter = self.highlighter.as_ref().filter(|_| line.len() <= MAX_PARTIAL && !line.is_empty());
+        let is_short = line.len() <= MAX_PARTIAL && self.partial_cost <= MAX_PARTIAL_COST;
+        let highlighter = self.highlighter.as_ref().filter(|_| is_short && !line.is_empty());
         let runs = highlighter.and_then(|highlighter| {
             self.work += line.len();
+            self.partial_cost += cost(line);
             highlighter.preview(&format!("{line}\n"))
         });
         push_runs(&mut html, line, runs);
         html
     }
+}
+
+/// Returns the highest cost of highlighting a line. It depends on the length alone, so that a block that is rendered again has the same HTML:
+/// some expressions search the rest of the line at each of its bytes, and each line has a constant cost.
+fn cost(line: &str) -> usize {
+    20 + line.len() + line.len() * line.len() / 100
 }
 
 /// Appends a line, with an element for each stretch that has a class. No element contains the line break.

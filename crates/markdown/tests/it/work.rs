@@ -60,3 +60,33 @@ fn a_long_code_block_is_highlighted_once() {
     plain.finish();
     assert!(plain.work() < 1_000, "{}", plain.work());
 }
+
+/// Pushes a block of code in pieces of four bytes and returns the bytes that were highlighted.
+fn highlighted(block: &str) -> u64 {
+    let mut stream = Stream::new("t");
+    for piece in super::pieces(block, 4) {
+        stream.push(piece);
+        stream.updates();
+    }
+    stream.finish();
+    stream.work()
+}
+
+#[test]
+fn a_block_of_code_is_highlighted_within_a_budget() {
+    let hostile = format!("```markdown\n{}```\n", format!("{}\n", "~".repeat(990)).repeat(200));
+    let work = highlighted(&hostile);
+    assert!(work <= 600_000, "{work} bytes of long lines");
+    let mut stream = Stream::new("t");
+    stream.push(&hostile);
+    stream.finish();
+    assert!(stream.work() <= 10_000, "{} bytes of long lines, without the lines before they end", stream.work());
+
+    let code = format!("```rust\n{}```\n", "let answer = compute(\"six\", 7);\n".repeat(5_000));
+    let work = highlighted(&code);
+    assert!(work <= 600_000, "{work} bytes of short lines");
+    for source in [hostile, code] {
+        let html = super::streamed(super::pieces(&source, 700), |_| true);
+        assert!(html == markdown::render(&source, "t"), "a reload shows the same");
+    }
+}
