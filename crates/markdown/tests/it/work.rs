@@ -60,3 +60,42 @@ fn a_long_code_block_is_highlighted_once() {
     plain.finish();
     assert!(plain.work() < 1_000, "{}", plain.work());
 }
+
+/// Pushes a block of code in pieces of four bytes and returns the bytes that were highlighted.
+fn highlighted(block: &str) -> u64 {
+    let mut stream = Stream::new("t");
+    for piece in super::pieces(block, 4) {
+        stream.push(piece);
+        stream.updates();
+    }
+    stream.finish();
+    stream.work()
+}
+
+#[test]
+fn a_block_of_code_is_highlighted_within_a_budget() {
+    let long = format!("```js\n{}```\n", format!("{}\n", "_".repeat(990)).repeat(200));
+    let mut stream = Stream::new("t");
+    stream.push(&long);
+    stream.finish();
+    assert!((1..=10_000).contains(&stream.work()), "{} bytes of long lines", stream.work());
+
+    // The expression that ends such a block is compiled again for each line.
+    let fence = format!("```markdown\n{}js\n{}```\n", "~".repeat(500), "a\n".repeat(50_000));
+    let heredoc = format!("```php\n<?php $a = <<<{}\n{}```\n", "A".repeat(900), "a\n".repeat(50_000));
+    for source in [&fence, &heredoc] {
+        let mut stream = Stream::new("t");
+        stream.push(source);
+        stream.finish();
+        assert!((1..=12_000).contains(&stream.work()), "{} bytes of short lines", stream.work());
+    }
+    assert!(!markdown::render(&fence, "t").contains("<span class="), "a long fence isn't highlighted");
+
+    let code = format!("```rust\n{}```\n", "let answer = compute(\"six\", 7);\n".repeat(5_000));
+    let work = highlighted(&code);
+    assert!(work <= 600_000, "{work} bytes of short lines");
+    for source in [long, fence, heredoc, code] {
+        let html = super::streamed(super::pieces(&source, 700), |_| true);
+        assert!(html == markdown::render(&source, "t"), "a reload shows the same");
+    }
+}
