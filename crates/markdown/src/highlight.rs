@@ -2,12 +2,27 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::c_ulong;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use syntect::parsing::{ParseState, Scope, ScopeStack, SyntaxReference, SyntaxSet};
 
-static GRAMMARS: LazyLock<SyntaxSet> = LazyLock::new(two_face::syntax::extra_newlines);
+static GRAMMARS: LazyLock<SyntaxSet> = LazyLock::new(|| {
+    limit_backtracking();
+    two_face::syntax::extra_newlines()
+});
+
+/// How often Oniguruma may backtrack while it tries one expression at one position of a line. Above that the expression doesn't match there.
+/// Expressions of Markdown, Python, C# and others need time that grows exponentially with a line made for it.
+const MAX_BACKTRACKS: c_ulong = 2_000;
+
+/// Limits backtracking in all searches of the process. Only the grammars search with Oniguruma.
+#[expect(unsafe_code, reason = "neither syntect nor onig offers a safe function for it")]
+fn limit_backtracking() {
+    // SAFETY: the function only assigns a static integer, which searches read. `GRAMMARS` calls it once, before the first search.
+    unsafe { onig_sys::onig_set_retry_limit_in_match(MAX_BACKTRACKS) };
+}
 
 /// Classes by scope; the first that matches counts. `None` leaves the class to the enclosing scope.
 static CLASSES: LazyLock<Vec<(Scope, Option<&'static str>)>> = LazyLock::new(|| {
@@ -201,4 +216,22 @@ fn class_of(scopes: &[Scope]) -> Option<&'static str> {
     let class =
         |scope: &Scope| CLASSES.iter().find(|(prefix, _)| prefix.is_prefix_of(*scope)).and_then(|(_, class)| *class);
     scopes.iter().rev().find_map(class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syntect::parsing::Regex;
+
+    #[test]
+    fn an_expression_backtracks_a_bounded_number_of_times() {
+        LazyLock::force(&GRAMMARS);
+        let expression = Regex::new("^(?:(?:a|aa)+x|a+b)".into());
+        let is_match = |length| {
+            let text = format!("{}b", "a".repeat(length));
+            expression.search(&text, 0, text.len(), None)
+        };
+        assert!(is_match(4), "few steps back are allowed");
+        assert!(!is_match(24), "a search that backtracks 100 000 times is given up");
+    }
 }
