@@ -5,6 +5,8 @@ use crate::marks::{push_attribute, push_text};
 
 /// Longest line that is highlighted, in bytes. Some expressions take time that grows with the square of a line of one repeated character.
 const MAX_LINE: usize = 1_000;
+/// Longest run of tildes or backticks in a line that is highlighted. Markdown compiles an expression of that length for each line within a fence.
+const MAX_FENCE: usize = 32;
 /// Longest line that is highlighted before it has ended.
 const MAX_PARTIAL: usize = 200;
 /// Cost of the lines of a block that are highlighted, as [`cost`] counts it.
@@ -18,6 +20,8 @@ pub(crate) const FOOT: &str = "</code></pre></figure>\n";
 pub(crate) struct Code {
     highlighter: Option<Highlighter>,
     html: String,
+    /// Length of the longest line that was highlighted.
+    longest: usize,
     /// Cost of the lines so far.
     cost: usize,
     /// Cost of the lines that were highlighted before they had ended.
@@ -40,7 +44,7 @@ impl Code {
             html.push_str("</button>");
         }
         html.push_str(r#"</figcaption><pre tabindex="0"><code dir="ltr">"#);
-        Self { highlighter: Highlighter::new(language), html, cost: 0, partial_cost: 0, work: 0 }
+        Self { highlighter: Highlighter::new(language), html, longest: 0, cost: 0, partial_cost: 0, work: 0 }
     }
 
     /// The HTML of the complete lines so far, without [`FOOT`].
@@ -51,14 +55,16 @@ impl Code {
     /// Adds complete lines.
     pub fn lines(&mut self, text: &str) {
         for line in text.split_inclusive('\n') {
-            if line.len() <= MAX_LINE {
-                self.cost += cost(line);
+            let is_highlightable = is_highlightable(line);
+            if is_highlightable {
+                self.longest = self.longest.max(line.len());
+                self.cost += cost(line, self.longest);
             }
             if self.cost > MAX_COST {
                 self.highlighter = None;
             }
             let runs = match &mut self.highlighter {
-                Some(highlighter) if line.len() <= MAX_LINE => {
+                Some(highlighter) if is_highlightable => {
                     self.work += line.len();
                     highlighter.line(line)
                 }
@@ -75,11 +81,11 @@ impl Code {
     /// Returns the HTML of a last line that hasn't ended.
     pub fn partial(&mut self, line: &str) -> String {
         let mut html = String::new();
-        let is_short = line.len() <= MAX_PARTIAL && self.partial_cost <= MAX_PARTIAL_COST;
+        let is_short = line.len() <= MAX_PARTIAL && is_highlightable(line) && self.partial_cost <= MAX_PARTIAL_COST;
         let highlighter = self.highlighter.as_ref().filter(|_| is_short && !line.is_empty());
         let runs = highlighter.and_then(|highlighter| {
             self.work += line.len();
-            self.partial_cost += cost(line);
+            self.partial_cost += cost(line, self.longest);
             highlighter.preview(&format!("{line}\n"))
         });
         push_runs(&mut html, line, runs);
@@ -87,10 +93,21 @@ impl Code {
     }
 }
 
-/// Returns the highest cost of highlighting a line. It depends on the length alone, so that a block that is rendered again has the same HTML:
-/// some expressions search the rest of the line at each of its bytes, and each line has a constant cost.
-fn cost(line: &str) -> usize {
-    20 + line.len() + line.len() * line.len() / 100
+/// Returns whether a line is highlighted at all.
+fn is_highlightable(line: &str) -> bool {
+    let is_mark = |byte: u8| matches!(byte, b'~' | b'`');
+    let has_long_fence =
+        || line.as_bytes().chunk_by(|first, next| first == next).any(|run| is_mark(run[0]) && run.len() > MAX_FENCE);
+    line.len() <= MAX_LINE && !has_long_fence()
+}
+
+/// Returns the cost of highlighting a line. `longest` is the length of the longest line so far.
+///
+/// The cost depends on lengths alone, not on time, so that a block that is rendered again has the same HTML. Each line costs something, some
+/// expressions search the rest of the line at each of its bytes, and the end of a string that an earlier line named (`<<END`) is an
+/// expression as long as its name, compiled for each line.
+fn cost(line: &str, longest: usize) -> usize {
+    20 + line.len() + line.len() * line.len() / 50 + longest / 5
 }
 
 /// Appends a line, with an element for each stretch that has a class. No element contains the line break.

@@ -15,7 +15,7 @@ static GRAMMARS: LazyLock<SyntaxSet> = LazyLock::new(|| {
 
 /// How often Oniguruma may backtrack while it tries one expression at one position of a line. Above that the expression doesn't match there.
 /// Expressions of Markdown, Python, C# and others need time that grows exponentially with a line made for it.
-const MAX_BACKTRACKS: c_ulong = 1_000;
+const MAX_BACKTRACKS: c_ulong = 2_000;
 
 /// Limits backtracking in all searches of the process. Only the grammars search with Oniguruma.
 #[expect(unsafe_code, reason = "neither syntect nor onig offers a safe function for it")]
