@@ -137,7 +137,7 @@ test('a long pasted text becomes a file, and a text again by its button', { time
     data.setData('text/plain', content);
     return !box.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
   }, content);
-  const long = (line) => `${line}\n`.repeat(200).slice(0, 4_000);
+  const long = (line) => `${line}\n`.repeat(300).slice(0, 4_000);
   assert.equal(await paste(long('Too short by one letter').slice(1)), false, 'a short text is pasted as usual');
   assert.equal(await paste(long('The rent is 900.')), true);
   await lea.getByRole('status').getByText('The pasted text is attached as a file.').waitFor();

@@ -130,7 +130,7 @@ test('a message sent while offline is sent later, and Stop gives it back', { tim
 });
 
 test('a silent connection is given up for a new one, sooner when the user comes back', { timeout: 600_000 }, async () => {
-  const eli = await start('eli@example.com');
+  const eli = await start('hal@example.com');
   let resumed = 0;
   eli.on('request', (request) => { if (request.url().includes('/events?')) resumed += 1; });
   const comeBack = () => eli.evaluate(() => window.dispatchEvent(new Event('focus')));
@@ -162,7 +162,7 @@ test('a silent connection is given up for a new one, sooner when the user comes 
   assert.equal(resumed, 2);
   call.end();
   await ended(eli);
-  assert.equal(paid('eli@example.com'), 1);
+  assert.equal(paid('hal@example.com'), 1);
 });
 
 test('a slow and late connection shows the whole response', { timeout: 600_000 }, async () => {

@@ -66,7 +66,7 @@ test('text of twice the size fits on phones and screens', { timeout: 600_000 }, 
   app.run('admin', 'add', 'large@example.com');
   await page.goto(`${app.url}/admin`);
   await page.getByRole('button', { name: 'Refresh' }).click();
-  await page.getByRole('link', { name: 'large@example.com' }).waitFor();
+  await page.getByRole('link', { name: 'large@example.com', exact: true }).waitFor();
   for (const path of ['/admin', '/admin/users', '/admin/audit', '/usage', '/settings', '/settings/security', '/settings/keys', '/settings/billing', '/settings/data']) {
     await page.goto(app.url + path);
     await page.evaluate(() => { document.documentElement.style.fontSize = '200%'; });

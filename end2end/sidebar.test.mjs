@@ -75,7 +75,7 @@ test('a conversation is renamed in place, pinned, archived and deleted, and both
   await woken(ann);
   assert.equal(await ann.locator('#title').innerText(), 'Subject 1.');
   // The archive, with a conversation in it.
-  await choose(ann, 'Subject 2.', 'Archive');
+  await choose(ann, 'Subject 5.', 'Archive');
   await ann.locator('#toast').getByText('Conversation archived.').waitFor();
   await ann.goto(`${app.url}/chat/archived`);
   await ann.getByRole('button', { name: 'Delete' }).waitFor();
