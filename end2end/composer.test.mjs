@@ -188,26 +188,28 @@ test('a response can be copied, its code saved, its table taken along, and rated
   await send(gus, 'How does a lease end?');
   await ended(gus);
   const clipboard = () => gus.evaluate(() => navigator.clipboard.readText());
+  // Waits for a text on the clipboard. `waitForFunction` doesn't await a promise.
+  const copied = async (start) => { while (!(await clipboard()).startsWith(start)) await gus.waitForTimeout(20); };
   const answer = gus.locator('.answer');
   await answer.locator('[data-csv]').click();
   await answer.getByText('Copied', { exact: true }).waitFor();
   assert.match(await clipboard(), /^Way,Notice,Counts from\r?\nThe agreed date,none,signing\r?\n/);
   await answer.locator('[data-copy]').click();
-  await gus.waitForFunction(async () => (await navigator.clipboard.readText()).startsWith('fn last_day'));
+  await copied('fn last_day');
   await answer.locator('[data-wrap]').click();
   assert.equal(await answer.locator('[data-wrap]').getAttribute('aria-pressed'), 'true');
   assert.equal(await answer.locator('pre code').evaluate((code) => getComputedStyle(code).textWrapMode), 'wrap');
   const [saved] = await Promise.all([gus.waitForEvent('download'), answer.locator('[data-download]').click()]);
   assert.equal(saved.suggestedFilename(), 'code.rs');
   await answer.getByRole('button', { name: 'Copy response' }).click();
-  await gus.waitForFunction(async () => (await navigator.clipboard.readText()).startsWith('A lease usually ends'));
+  await copied('A lease usually ends');
   assert.match(await clipboard(), /```rust\nfn last_day/);
   // What is copied is the Markdown that the model wrote, and the user's message as it was sent.
   const [[body]] = app.query("select md5(body) from message where role = 'assistant' order by created_at desc limit 1");
   assert.equal(createHash('md5').update((await clipboard()).replaceAll('\r\n', '\n')).digest('hex'), body);
   await gus.locator('.user-message').hover();
   await gus.getByRole('button', { name: 'Copy message' }).click();
-  await gus.waitForFunction(async () => (await navigator.clipboard.readText()) === 'How does a lease end?');
+  await copied('How does a lease end?');
   await answer.getByRole('button', { name: 'Good response' }).click();
   await answer.locator('[data-good][aria-pressed=true]').waitFor();
   await answer.getByRole('button', { name: 'Bad response' }).click();
