@@ -12,20 +12,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         // Needs neither a configuration nor a runtime, whose threads would take from its memory.
         Some(Command::ReadFile { limited }) => cli::read_file(limited),
-        command => {
-            disable_huge_pages();
-            run(command)
-        }
-    }
-}
-
-/// Disables transparent huge pages for this process. The allocator asks for them, and its blocks are small, so they are mostly unused memory. Only
-/// Linux has them.
-fn disable_huge_pages() {
-    #[cfg(target_os = "linux")]
-    {
-        // It can only fail on a kernel without them.
-        let _ = rustix::thread::disable_transparent_huge_pages(true);
+        command => run(command),
     }
 }
 
