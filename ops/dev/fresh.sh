@@ -66,7 +66,8 @@ in_chroot() {
   [ "$(id -u)" = 0 ] || die "--chroot needs root"
   have debootstrap || step "debootstrap" apt debootstrap
   CHROOT=$FRESH/root
-  local mirror; mirror=$(grep -rhoE 'https?://[^ ]+/debian/?' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | head -n 1)
+  # The mirror that apt uses here, if this is a Debian.
+  local mirror; mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 2>/dev/null | head -n 1) || true
   at_exit "fresh_cleanup"
   timed "Debian (debootstrap)" debootstrap --variant=minbase --include=git,curl,ca-certificates,procps bookworm "$CHROOT" "${mirror:-http://deb.debian.org/debian}"
   local name
