@@ -66,8 +66,10 @@ in_chroot() {
   [ "$(id -u)" = 0 ] || die "--chroot needs root"
   have debootstrap || step "debootstrap" apt debootstrap
   CHROOT=$FRESH/root
-  # The mirror that apt uses here, if this is a Debian.
-  local mirror; mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 2>/dev/null | head -n 1) || true
+  local mirror
+  # The mirror that apt uses here, if this is a Debian. The format is apt's.
+  # shellcheck disable=SC2016
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 2>/dev/null | head -n 1) || true
   at_exit "fresh_cleanup"
   timed "Debian (debootstrap)" debootstrap --variant=minbase --include=git,curl,ca-certificates,procps bookworm "$CHROOT" "${mirror:-http://deb.debian.org/debian}"
   local name
