@@ -14,6 +14,7 @@ use server::cli::Command;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -108,9 +109,10 @@ impl TestApp {
         (url, stop)
     }
 
-    /// Returns a client that isn't signed in.
+    /// Returns a client that isn't signed in. It uses no connection again that the server may be about to close, which it does after 15 seconds.
     pub fn visitor(&self) -> TestClient {
-        let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
+        let builder = Client::builder().redirect(redirect::Policy::none()).pool_idle_timeout(Duration::from_secs(5));
+        let client = builder.build().unwrap();
         TestClient { url: self.url.clone(), client, cookie: None, browser: None }
     }
 
@@ -262,10 +264,10 @@ impl TestApp {
     pub async fn until(&self, sql: &'static str) {
         let waiting = async {
             while !self.one::<bool>(sql).await {
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(120), waiting)
+        tokio::time::timeout(Duration::from_secs(120), waiting)
             .await
             .unwrap_or_else(|_| panic!("not true after 120 s: {sql}"));
     }

@@ -110,10 +110,14 @@ fn finished() -> Vec<String> {
 /// their runtimes end, hence `force`.
 async fn create_database(name: &str, template: &str) {
     let admin = connect(owner()).await;
-    let finished = finished();
-    let drops = finished.iter().map(|name| format!("drop database if exists {name} with (force)"));
-    for sql in drops.chain([format!("create database {name} template {template} strategy file_copy")]) {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&admin).await.unwrap();
+    for finished in finished() {
+        let sql = format!("drop database if exists {finished} with (force)");
+        if sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&admin).await.is_err() {
+            // Postgres waits five seconds for their connections to end. The database is dropped with the next ones.
+            FINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(finished);
+        }
     }
+    let sql = format!("create database {name} template {template} strategy file_copy");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&admin).await.unwrap();
     admin.close().await;
 }

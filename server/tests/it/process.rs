@@ -2,6 +2,8 @@
 
 use crate::app::TestApp;
 use crate::settings::UNLIMITED;
+use std::collections::HashSet;
+use std::fs;
 use std::time::Duration;
 
 /// A server in a separate process, killed on drop.
@@ -19,7 +21,7 @@ impl Process {
 
     /// Returns the processor time that the process has used, in ticks of the system (mostly 10 ms).
     pub fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
         // The fields after the command's name, which may contain spaces: proc(5) counts utime as the 14th and stime as the 15th.
         let (_, fields) = stat.rsplit_once(')').unwrap();
         fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
@@ -36,17 +38,35 @@ impl Process {
     }
 }
 
+/// Returns the port on which a process listens; `None` if it doesn't yet.
+fn listening_port(id: u32) -> Option<u16> {
+    // Each of its sockets is a link to `socket:[INODE]`.
+    let descriptors = fs::read_dir(format!("/proc/{id}/fd")).ok()?.flatten();
+    let links = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    let inodes: HashSet<String> =
+        links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
+    // proc_pid_net(5): the local address and the state of each socket are hexadecimal, and the state 0A is that of a listening one.
+    let table = fs::read_to_string(format!("/proc/{id}/net/tcp")).ok()?;
+    table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+        let (_, port) = local.rsplit_once(':')?;
+        let listens = *state == "0A" && inodes.contains(*inode);
+        u16::from_str_radix(port, 16).ok().filter(|_| listens)
+    })
+}
+
 impl TestApp {
-    /// Starts a server of this deployment as a separate process, with additional settings, and waits until it listens.
+    /// Starts a server of this deployment as a separate process, with additional settings, and waits until it responds. It listens on a
+    /// port that the system chooses, because another test could take one that is chosen here.
     pub async fn process(&self, more: &[(&str, &str)]) -> Process {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (addr, config) = (format!("127.0.0.1:{port}"), &self.config);
+        let config = &self.config;
         let key = hex::encode(config.secret_key);
-        let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_quotient"))
+        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_quotient"))
             .env_clear()
             .env("DATABASE_URL", &config.database_url)
             .env("REDIS_URL", config.redis_url.as_deref().unwrap())
-            .env("LISTEN_ADDR", &addr)
+            .env("LISTEN_ADDR", "127.0.0.1:0")
             .env("SECRET_KEY", key)
             .env("ANTHROPIC_API_KEY", "test-key")
             .env("ANTHROPIC_BASE_URL", self.provider.url())
@@ -58,12 +78,19 @@ impl TestApp {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let process = Process { child, url: format!("http://{addr}") };
-        let began = std::time::Instant::now();
-        while reqwest::get(format!("{}/healthz", process.url)).await.is_err() {
-            assert!(began.elapsed().as_secs() < 120, "the process doesn't listen after 120 s");
-            tokio::task::yield_now().await;
-        }
-        process
+        let listening = async {
+            loop {
+                assert_eq!(child.try_wait().unwrap(), None, "the process has exited");
+                if let Some(port) = child.id().and_then(listening_port) {
+                    break port;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let port = tokio::time::timeout(Duration::from_secs(120), listening).await;
+        let url = format!("http://127.0.0.1:{}", port.expect("the process listens within 120 s"));
+        // By its first response it also handles signals.
+        reqwest::get(format!("{url}/healthz")).await.unwrap();
+        Process { child, url }
     }
 }

@@ -11,8 +11,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::seq::SliceRandom as _;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use std::sync::atomic::Ordering;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Maximum attempts per delivery. The pauses start at 100 ms and double up to 25.6 s.
@@ -30,6 +30,8 @@ struct Inner {
 #[derive(Default)]
 pub(super) struct Hooks {
     inner: Mutex<Inner>,
+    /// Number of deliveries that were begun and have neither succeeded nor been given up.
+    undelivered: Arc<AtomicUsize>,
 }
 
 impl Hooks {
@@ -51,6 +53,10 @@ impl Hooks {
         std::mem::take(&mut self.lock().held)
     }
 
+    pub(super) fn undelivered(&self) -> usize {
+        self.undelivered.load(Ordering::Relaxed)
+    }
+
     /// Delivers an event in the background, or keeps it while events are held.
     pub(super) fn send(&self, event: Value) {
         let mut inner = self.lock();
@@ -60,7 +66,13 @@ impl Hooks {
         }
         let Some(url) = inner.url.clone() else { return };
         for _ in 0..=inner.copies {
-            tokio::spawn(deliver(url.clone(), inner.secrets.clone(), event.to_string()));
+            self.undelivered.fetch_add(1, Ordering::Relaxed);
+            let undelivered = Arc::clone(&self.undelivered);
+            let delivery = deliver(url.clone(), inner.secrets.clone(), event.to_string());
+            tokio::spawn(async move {
+                delivery.await;
+                undelivered.fetch_sub(1, Ordering::Relaxed);
+            });
         }
     }
 }

@@ -120,6 +120,12 @@ impl FakeStripe {
         self.shared.hooks.take_held_events()
     }
 
+    /// Returns the number of events whose delivery has begun and neither succeeded nor been given up.
+    #[must_use]
+    pub fn undelivered_events(&self) -> usize {
+        self.shared.hooks.undelivered()
+    }
+
     /// Returns the current state of an object.
     #[must_use]
     pub fn object(&self, id: &str) -> Option<Value> {

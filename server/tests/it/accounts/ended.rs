@@ -18,15 +18,14 @@ struct HeldForm {
 
 impl HeldForm {
     /// Sends the head of a form in the only session that there is. Returns once the server has identified its user: then it has renewed the
-    /// session, which wasn't used for hours.
+    /// session, which wasn't used for hours. The form is sent in chunks, because the server waits longer for a body of unknown length.
     async fn begin(app: &TestApp, client: &TestClient, path: &str, fields: &[(&str, &str)]) -> Self {
         app.sql("update session set last_seen_at = now() - interval '2 hours'").await;
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let (address, cookie) = (client.url.strip_prefix("http://").unwrap(), client.cookie.as_deref().unwrap());
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\nconnection: close\r\n\
-             content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
-            body.len()
+             content-type: application/x-www-form-urlencoded\r\ntransfer-encoding: chunked\r\n\r\n"
         );
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -36,7 +35,8 @@ impl HeldForm {
 
     /// Sends the body, and returns the response.
     async fn finish(mut self) -> String {
-        self.stream.write_all(self.body.as_bytes()).await.unwrap();
+        let chunks = format!("{:x}\r\n{}\r\n0\r\n\r\n", self.body.len(), self.body);
+        self.stream.write_all(chunks.as_bytes()).await.unwrap();
         let mut response = String::new();
         self.stream.read_to_string(&mut response).await.unwrap();
         response

@@ -27,7 +27,8 @@ async fn unknown_addresses_are_as_much_work_as_known_ones() {
     app.sql(ACCOUNTS).await;
     let process = app.process(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let (mut work, rounds) = ([0; 2], if is_long() { 250 } else { 40 });
-    for n in 1..=rounds {
+    // The first round, in which neither address has an account, isn't counted: it renders the page for the first time.
+    for n in 0..=rounds {
         let mut pages = Vec::new();
         // One after the other, so that the work of background jobs counts for both alike.
         for (index, name) in ["known", "unknown"].into_iter().enumerate() {
@@ -35,7 +36,9 @@ async fn unknown_addresses_are_as_much_work_as_known_ones() {
             let answer = guess(&process.url, &email, 2 * n + index).await;
             assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{email}");
             let page = answer.text().await.unwrap();
-            work[index] += process.cpu_ticks() - before;
+            if n > 0 {
+                work[index] += process.cpu_ticks() - before;
+            }
             assert!(page.contains("Incorrect email or password.") && page.contains(&email));
             pages.push(without_nonces(&page).replace(&email, ""));
         }

@@ -120,8 +120,14 @@ async fn a_new_month_waits_before_it_locks_the_ledger() {
     let created = tokio::spawn(async move {
         sqlx::query("select ai_usage_create_partitions(now(), now() + interval '6 months')").execute(&db).await
     });
-    app.until("select exists (select from pg_locks where relation = 'model_price'::regclass and not granted)").await;
-    let held = "select count(*) from pg_locks where relation = 'ai_usage'::regclass and mode = 'AccessExclusiveLock'";
+    // Databases that were copied from the same template have the same ids of tables, and all of them share `pg_locks`.
+    app.until(
+        "select exists (select from pg_locks where relation = 'model_price'::regclass and not granted
+                        and database = (select oid from pg_database where datname = current_database()))",
+    )
+    .await;
+    let held = "select count(*) from pg_locks where relation = 'ai_usage'::regclass and mode = 'AccessExclusiveLock'
+                and database = (select oid from pg_database where datname = current_database())";
     assert_eq!(app.one::<i64>(held).await, 0);
     sqlx::query("select count(*) from ai_usage").execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();

@@ -1,7 +1,7 @@
 //! Failed payments and ended subscriptions.
 
 use super::{
-    ALL_DONE, FAILS_LATER, GOOD, ON_FREE, ON_PRO, api, buy, control, event, go, local_day, now, other_zone, pay,
+    FAILS_LATER, GOOD, ON_FREE, ON_PRO, all_applied, api, buy, control, event, go, local_day, now, other_zone, pay,
     redirect_target, selling,
 };
 use http::StatusCode;
@@ -22,7 +22,7 @@ async fn overdue_plan_ends_after_grace_and_is_restored_by_payment() {
     assert!(ann.text("/settings/billing").await.contains("Payment overdue"));
     app.until("select count(*) = 1 from job where key like 'mail:payment_failed:%' and done_at is not null").await;
     // A pending event would recompute the grace.
-    app.until(ALL_DONE).await;
+    all_applied(&app).await;
     let zone = other_zone();
     ann.form("/settings/time-zone", &[("zone", zone)]).await;
     let day = local_day(&app, zone, "select grace_until from subscription").await;
@@ -67,7 +67,7 @@ async fn deleting_an_account_cancels_the_subscriptions_of_duplicate_customers() 
     let (mut ann, _bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
-    app.until(ALL_DONE).await;
+    all_applied(&app).await;
     // The server learns nothing of what follows by events.
     app.stripe.hold();
     let user = async |email: &str| -> String {
@@ -128,7 +128,7 @@ async fn each_failed_payment_has_its_own_grace() {
     let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "max", GOOD).await;
     app.until("select plan_id = 'max' from account").await;
-    app.until(ALL_DONE).await;
+    all_applied(&app).await;
     let subscription = app.stripe.all("subscription")[0].clone();
     let (id, customer) = (subscription["id"].as_str().unwrap(), subscription["customer"].as_str().unwrap());
     let invoice = app.stripe.all("invoice")[0].clone();
@@ -166,7 +166,7 @@ async fn the_plan_is_found_among_several_items() {
     let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
-    app.until(ALL_DONE).await;
+    all_applied(&app).await;
     let id = |object: &serde_json::Value| object["id"].as_str().unwrap().to_owned();
     let product = id(&api(&app, "POST", "products", &[("name", "More storage")]).await);
     let price =
@@ -175,7 +175,7 @@ async fn the_plan_is_found_among_several_items() {
     let subscription = id(&app.stripe.all("subscription")[0]);
     control(&app, &format!("item/{subscription}"), &[("price", &price)]).await;
     app.until("select amount_minor = 2300 from subscription").await;
-    app.until(ALL_DONE).await;
+    all_applied(&app).await;
     assert!(app.one::<bool>(ON_PRO).await);
     assert_eq!(app.one::<i64>("select count(*) from billing_flag where kind = 'unknown_product'").await, 0);
     assert_eq!(app.one::<i64>("select count(*) from subscription where plan_id = 'pro'").await, 1);

@@ -1,6 +1,8 @@
 //! Reconciliation with Stripe, and operation while Stripe is down or slow.
 
-use super::{ALL_DONE, GOOD, ON_FREE, ON_PRO, api, buy, control, event, go, pay, redirect_target, selling};
+use super::{
+    ALL_DONE, GOOD, ON_FREE, ON_PRO, all_applied, api, buy, control, event, go, pay, redirect_target, selling,
+};
 use http::StatusCode;
 use serde_json::json;
 use server::cli::{Billing, Command, Plans};
@@ -16,7 +18,7 @@ async fn reconcile_finds_and_repairs_each_drift() {
         users.push(user);
     }
     app.until("select count(*) = 5 from account where plan_id = 'pro'").await;
-    app.until(ALL_DONE).await;
+    all_applied(&app).await;
     app.until("select not exists (select from job where done_at is null)").await;
     app.stripe.hold();
     let subscription = async |email: &str| -> String {
@@ -120,7 +122,7 @@ async fn key_of_another_stripe_account_removes_no_plan() {
     let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
-    app.until(ALL_DONE).await;
+    all_applied(&app).await;
     let elsewhere = fakes::FakeStripe::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
     let mut moved = app.stop_server().await;
     moved.config.stripe_base_url = Some(elsewhere.url());
@@ -142,10 +144,11 @@ async fn key_of_another_stripe_account_removes_no_plan() {
 #[tokio::test]
 async fn slow_stripe_delays_no_turn() {
     let app = selling(&[]).await;
-    let mut ann = app.user("ann@example.com").await;
+    // Before Stripe is slow: a request to it is given up after eight seconds.
+    let (mut ann, mut bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
-    app.until(ALL_DONE).await;
+    all_applied(&app).await;
     app.stripe.hold();
     // The simulator holds its responses to list and session requests until it is released.
     app.stripe.set_stalled(true);
@@ -161,7 +164,6 @@ async fn slow_stripe_delays_no_turn() {
     ann.send_and_read("{{words:1}}").await;
     assert_eq!(app.stripe.stalled_requests(), 1, "one concurrent Stripe request per user");
     // Another user reaches Stripe meanwhile.
-    let mut bob = app.user("bob@example.com").await;
     let bobs = tokio::spawn(async move { bob.form("/billing/checkout", &[("plan", "max")]).await.status() });
     while app.stripe.stalled_requests() == 1 && !bobs.is_finished() {
         tokio::task::yield_now().await;

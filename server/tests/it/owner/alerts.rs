@@ -5,6 +5,7 @@ use crate::visitor::problem;
 use domain::Tokens;
 use rust_decimal::Decimal;
 use serde_json::Value;
+use std::collections::HashSet;
 use time::OffsetDateTime;
 
 /// Each alert is sent once when it opens and once when it closes, by mail to every admin and as a signed webhook.
@@ -47,9 +48,19 @@ async fn alerts_are_sent_once_when_opened_and_once_when_closed() {
     .await
     .unwrap();
     let (_, _stop) = app.start_second().await; // It checks alerts at startup.
+    // A call that the server has given up, because this machine was busy, is repeated with its id.
+    let mut ids = HashSet::new();
+    let mut next_call = async || {
+        loop {
+            let (headers, body) = webhooks.recv().await.unwrap();
+            if ids.insert(headers["webhook-id"].to_str().unwrap().to_owned()) {
+                break (headers, body);
+            }
+        }
+    };
     let mut begun = Vec::new();
     for _ in 0..4 {
-        let (headers, body) = webhooks.recv().await.unwrap();
+        let (headers, body) = next_call().await;
         let of = |name: &str| headers[name].to_str().unwrap().to_owned();
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&[7; 32]).unwrap();
         mac.update(format!("{}.{}.{body}", of("webhook-id"), of("webhook-timestamp")).as_bytes());
@@ -81,7 +92,7 @@ async fn alerts_are_sent_once_when_opened_and_once_when_closed() {
     }
     let mut after = Vec::new();
     for _ in 0..3 {
-        let body: Value = serde_json::from_str(&webhooks.recv().await.unwrap().1).unwrap();
+        let body: Value = serde_json::from_str(&next_call().await.1).unwrap();
         after.push(format!("{} {}", body["state"].as_str().unwrap(), body["kind"].as_str().unwrap()));
     }
     after.sort();
