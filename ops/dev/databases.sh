@@ -29,11 +29,11 @@ init_postgres() {
   as_postgres "$PG_BIN/initdb" -D "$1/data" -U quotient -A trust -E UTF8 --locale=C.UTF-8 >"$DEV/postgres.log" 2>&1 || die "initdb failed (see .dev/postgres.log)"
 }
 
-# run_postgres HOME PORT [OPTIONS]: starts Postgres on loopback. Writes are not synced, so a crash of the machine may lose the last second.
+# run_postgres HOME PORT [OPTIONS]: starts Postgres on loopback, or fails. Writes are not synced, so a crash of the machine may lose the last
+# second.
 run_postgres() {
-  as_postgres "$PG_BIN/pg_ctl" -D "$1/data" -w -t 30 -l "$1/log" \
-    -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=800 ${3:-}" start >"$DEV/postgres.log" 2>&1 ||
-    die "Postgres didn't start (see .dev/postgres.log and $1/log)"
+  as_postgres "$PG_BIN/pg_ctl" -D "$1/data" -w -t 120 -l "$1/log" \
+    -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=800 ${3:-}" start >"$DEV/postgres.log" 2>&1 || return
   "$PG_BIN/createdb" -h 127.0.0.1 -p "$2" -U quotient quotient 2>/dev/null || true
 }
 
@@ -46,7 +46,7 @@ postgres_urls() {
 start_postgres() {
   local home; home=$(postgres_home)
   [ -s "$home/data/PG_VERSION" ] || init_postgres "$home"
-  run_postgres "$home" "$(free_port postgres)"
+  run_postgres "$home" "$(free_port postgres)" || die "Postgres didn't start (see .dev/postgres.log and $home/log)"
 }
 
 install_postgres() {
@@ -83,14 +83,16 @@ databases() { need_postgres; need_redis; }
 need_test_postgres() {
   [ -z "${DATABASE_URL:-}" ] || return 0
   install_postgres
-  local home old port
+  local home old
   home=$(test_postgres_home)
-  for old in "$home".*; do [ ! -d "$old" ] || kill -0 "${old##*.}" 2>/dev/null || remove_test_postgres "$old"; done
-  home=$home.$$; port=$((20000 + RANDOM))
-  while port_answers $port; do port=$((port + 1)); done
+  # Those of runs that were killed. In a container, a run may have the process id of an earlier one.
+  for old in "$home".*; do
+    if [ -d "$old" ] && { [ "${old##*.}" = $$ ] || ! kill -0 "${old##*.}" 2>/dev/null; }; then remove_test_postgres "$old"; fi
+  done
+  home=$home.$$
   at_exit "remove_test_postgres '$home'"
-  step "Postgres for the tests" start_test_postgres "$home" $port
-  postgres_urls $port
+  step "Postgres for the tests" start_test_postgres "$home"
+  postgres_urls "$TEST_POSTGRES_PORT"
 }
 
 # Prints where the tests' cluster lies: in memory where 4 GB are free, which takes a third of the time to create a database.
@@ -102,15 +104,54 @@ test_postgres_home() {
   echo "$home"
 }
 
-# The data is discarded after the tests, so it runs without vacuum and with minimal WAL.
+# start_test_postgres HOME: the data is discarded after the tests, so it runs without vacuum and with minimal WAL. The time zone isn't that of the
+# machine. Sets TEST_POSTGRES_PORT.
 start_test_postgres() {
+  local options tries
+  options="-c autovacuum=off -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=1GB -c checkpoint_timeout=1h -c shared_buffers=256MB -c timezone=UTC"
+  # Otherwise it has statistics and parallel queries of all databases in /dev/shm, which may have only 64 MB.
+  case $1 in /dev/shm/*) ;; *) options+=" -c dynamic_shared_memory_type=mmap" ;; esac
   init_postgres "$1"
-  run_postgres "$1" "$2" "-c autovacuum=off -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=1GB -c checkpoint_timeout=1h -c shared_buffers=256MB"
+  # Another program may have taken the port.
+  for tries in 1 2 3 4 5; do
+    TEST_POSTGRES_PORT=$(random_port)
+    if run_postgres "$1" "$TEST_POSTGRES_PORT" "$options"; then return; fi
+  done
+  die "Postgres didn't start after $tries tries (see .dev/postgres.log and $1/log)"
 }
 
 remove_test_postgres() {
   as_postgres "$PG_BIN/pg_ctl" -D "$1/data" -m immediate stop >/dev/null 2>&1 || true
   rm -rf "$1"
+}
+
+# Starts a Redis for the tests that ends with this script. It keeps nothing on the disk: while the disk is busy, as after a build, a Redis that
+# does stops responding for seconds.
+need_test_redis() {
+  [ -z "${REDIS_URL:-}" ] || return 0
+  have redis-server || step "Redis" apt redis-server
+  step "Redis for the tests" start_test_redis
+}
+
+start_test_redis() {
+  local port child tries
+  for tries in 1 2 3 4 5; do
+    port=$(random_port)
+    setpriv --pdeathsig KILL redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no --dir "$DEV" >"$DEV/redis-test.log" 2>&1 &
+    child=$!
+    while kill -0 $child 2>/dev/null; do
+      # Another program may have taken the port.
+      case $(redis-cli -p "$port" info server 2>/dev/null) in
+        *"process_id:$child"$'\r'*)
+          at_exit "kill $child 2>/dev/null"
+          export REDIS_URL=redis://127.0.0.1:$port
+          return
+          ;;
+      esac
+      sleep 0.05
+    done
+  done
+  die "Redis didn't start after $tries tries (see .dev/redis-test.log)"
 }
 
 # Fails if an applied migration differs from its file: such a development database can't be migrated.

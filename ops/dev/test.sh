@@ -52,13 +52,15 @@ cmd_test() {
   done
   local all=''
   [ -n "$copy" ] || [ $((${#crates[@]} + ${#filters[@]} + ${#pages[@]})) -gt 0 ] || { all=1; copy=1; pages=(end2end/*.test.mjs "${judges[@]}"); }
-  need_test_postgres; need_redis
+  need_test_postgres; need_test_redis
   if [ ${#pages[@]} -gt 0 ] || [ -n "$copy" ]; then need_browser; fi
   case " ${pages[*]} " in *" end2end/judges/"*) need_judges ;; esac
   commonmark_examples
   build --all-targets
-  # Tests mostly wait for databases and other tasks, so more of them run at once than there are cores.
-  export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+  # Tests mostly wait for databases and other tasks, so more of them run at once than there are cores. Each has servers with many files and
+  # connections, of which Postgres has 800.
+  export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) < 12 ? $(nproc) * 2 : 24))}
+  more_open_files
   write_one_root
   local browser=''
   if [ ${#pages[@]} -gt 0 ]; then
@@ -77,6 +79,13 @@ cmd_test() {
   # Last, because for a while the copy's programs lie where those of this checkout do.
   if [ -n "$copy" ]; then step "a copy made by ./dev new" test_copy || failed+=" copy"; fi
   [ -z "$failed" ] || die "failed:$failed"
+}
+
+# Raises the number of files that a process may have open, which is 1,024 on many systems, if it may be raised.
+more_open_files() {
+  local files; files=$(ulimit -Sn)
+  if [ "$files" = unlimited ] || [ "$files" -ge 16384 ]; then return 0; fi
+  ulimit -Sn 16384 2>/dev/null || ulimit -Sn "$(ulimit -Hn)" 2>/dev/null || true
 }
 
 # Writes the examples of CommonMark, which the tests of `markdown` read.

@@ -41,7 +41,8 @@ has_wasm() { [ -n "$(find "$(rustc --print sysroot 2>/dev/null)/lib/rustlib/$WAS
 # Selects a toolchain with the wasm32 target, which then builds everything.
 need_toolchain() {
   need_compiler
-  if rustup toolchain list | grep -q "^$WEB_TOOLCHAIN" && web_std_is_current; then
+  # Without -q, which would stop reading: rustup fails if it can't write the rest.
+  if rustup toolchain list | grep "^$WEB_TOOLCHAIN" >/dev/null && web_std_is_current; then
     export RUSTUP_TOOLCHAIN=$WEB_TOOLCHAIN
   elif ! has_wasm && ! step "the wasm32 target, from rustup" add_target; then
     have apt-get || die "rustup can't fetch the wasm32 target here; run: rustup target add $WASM"

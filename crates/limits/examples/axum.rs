@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::post};
 use limits::{Admission, Allowance, Demand, Limits, Store, Window, Windows};
+use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const WINDOWS: Windows =
@@ -51,6 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = Store::memory();
     let users = Limits::without_history(&store, "user", &WINDOWS);
     let listener = tokio::net::TcpListener::bind(address).await?;
+    writeln!(std::io::stdout(), "http://{}", listener.local_addr()?)?;
     axum::serve(listener, Router::new().route("/ask", post(ask)).with_state(users)).await?;
     Ok(())
 }

@@ -225,9 +225,9 @@ mod tests {
         KeyCaps { id, requests_per_minute: requests, tokens_per_day: tokens.map(Tokens), monthly }
     }
 
-    /// Meters in memory without a history.
+    /// Meters in memory without a history, at a fixed time, so that no hold lapses.
     fn meters() -> KeyMeters {
-        KeyMeters(Limits::without_history(&Store::memory(), "key", &KEY_WINDOWS))
+        KeyMeters(Limits::without_history(&Store::memory(), "key", &KEY_WINDOWS).at(1_764_000_123_456))
     }
 
     fn demand(input: u64, output_max: u64) -> Demand {

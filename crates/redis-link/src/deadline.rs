@@ -47,11 +47,12 @@ mod tests {
             while began.elapsed() < Duration::from_millis(400) {
                 std::hint::spin_loop();
             }
-            for _ in 0..1_000 {
+            for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
             let _ = sender.send(42);
         });
-        assert_eq!(within(&mut Duration::from_millis(100), answer).await, Some(Ok(42)));
+        // The busy time is longer, and takes one slice of twelve. The turns may be interrupted too.
+        assert_eq!(within(&mut Duration::from_millis(300), answer).await, Some(Ok(42)));
     }
 }

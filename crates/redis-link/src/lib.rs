@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 /// Maximum time to establish a connection.
 const CONNECT: Duration = Duration::from_millis(250);
 /// A backstop far above every deadline of [`Link::query`], which takes precedence: the client's own timer also runs while this process
-/// isn't scheduled.
-const RESPONSE: Duration = Duration::from_secs(5);
+/// isn't scheduled, or the machine is paused.
+const RESPONSE: Duration = Duration::from_secs(60);
 /// Minimum time between reconnections while Redis hangs.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(300);
 

@@ -27,8 +27,10 @@ async fn rest(relay: &Relay, turn: TurnId, after: u64) -> Vec<u64> {
     tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the stream didn't end")
 }
 
+/// Returns a connection that waits for its replies. By default, a client gives up after half a second, which one may take on a busy machine.
 async fn connection() -> redis::aio::MultiplexedConnection {
-    redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+    let patient = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection_with_config(&patient).await.unwrap()
 }
 
 #[tokio::test]

@@ -77,7 +77,10 @@ impl TestApp {
         let stripe = FakeStripe::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
         let mut config = settings::of_fakes(&database.url(), &provider, &stripe, more);
         change(&mut config);
-        let redis = redis::Client::open(env("REDIS_URL")).unwrap().get_multiplexed_async_connection().await.unwrap();
+        // By default, a client gives up after half a second, which a reply may take on a busy machine.
+        let patient = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let redis = redis::Client::open(env("REDIS_URL")).unwrap();
+        let redis = redis.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         let (url, stop, running) = start(config.clone()).await;
         stripe.set_webhook(&format!("{url}/stripe/webhook"), WEBHOOK_SECRET);
         Self { url, store: (&db).into(), db, provider, stripe, redis, config, database, stop, running }

@@ -1,6 +1,6 @@
 //! Property tests that compare random histories with a plain list of calls.
 
-use super::{DAY, T0, WINDOWS, WINDOWS_WITH_IMAGES, allow, redis_url, unique_name};
+use super::{DAY, T0, WINDOWS, WINDOWS_WITH_IMAGES, allow, connection, redis_url, unique_name};
 use limits::{Admission, Amounts, Demand, Denial, End, Limits, Permit, Snapshot, Store, Unit, Usage, Window, Windows};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -281,7 +281,7 @@ fn check_in_memory<A: Amounts>(windows: &Windows<A>, steps: Vec<Step>) {
 
 fn check_in_redis<A: Amounts>(windows: &Windows<A>, steps: Vec<Step>) {
     runtime().block_on(async {
-        let redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let redis = connection().await;
         check_history(&Store::redis(&redis_url()).unwrap(), windows, steps, async |subject: &str| {
             let key = format!("meter:{{user:{subject}}}");
             redis::cmd("HGETALL").arg(key).query_async(&mut redis.clone()).await.unwrap()

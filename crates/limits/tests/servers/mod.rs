@@ -7,21 +7,40 @@
 )]
 
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+/// The unit of [`scheduled`].
+const TICK: Duration = Duration::from_millis(10);
+
+/// Returns for how long this machine has run since the first call, counted by a thread. A pause of the machine counts as one tick, so that it
+/// isn't taken for a slow decision.
+pub fn scheduled() -> Duration {
+    static TICKS: AtomicU32 = AtomicU32::new(0);
+    static COUNTING: Once = Once::new();
+    COUNTING.call_once(|| {
+        std::thread::spawn(|| {
+            while TICKS.fetch_add(1, Ordering::Relaxed) < u32::MAX {
+                std::thread::park_timeout(TICK);
+            }
+        });
+    });
+    TICK * TICKS.load(Ordering::Relaxed)
+}
 
 /// Returns a free port that is never the source of an outgoing connection: a client that connects to such a port before its server
 /// listens may connect to itself. The nodes of a cluster also use the port 10,000 higher.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 10_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
+    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
     loop {
         let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if is_free(port) && is_free(port + 10_000) {
             return port;
         }
     }
@@ -82,11 +101,11 @@ impl Server {
         command.query(&mut connection)
     }
 
-    /// Repeats a command until its reply is as wanted, for at most 30 seconds.
+    /// Repeats a command until its reply is as wanted, for at most two minutes.
     pub fn wait_for(&self, words: &[&str], wanted: impl Fn(redis::RedisResult<redis::Value>) -> bool) {
         let began = Instant::now();
         while !wanted(self.query(words)) {
-            assert!(began.elapsed() < Duration::from_secs(30), "{words:?} didn't return the expected reply in time");
+            assert!(began.elapsed() < Duration::from_secs(120), "{words:?} didn't return the expected reply in time");
             std::thread::yield_now();
         }
     }
@@ -106,7 +125,8 @@ pub fn cluster() -> &'static str {
         let nodes: Vec<Server> = (0..3)
             .map(|_| {
                 let port = free_port();
-                Server::start(port, &["--cluster-enabled", "yes"])
+                // A node that was paused for longer takes the others for failed, and refuses commands.
+                Server::start(port, &["--cluster-enabled", "yes", "--cluster-node-timeout", "300000"])
             })
             .collect();
         let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));

@@ -208,7 +208,8 @@ async fn silence_after_the_head_times_out() {
         output_limit: None,
         effort: None,
         caches: false,
-        timeouts: Timeouts { first_byte: Duration::from_millis(300), ..Timeouts::default() },
+        // The request must have been sent by then.
+        timeouts: Timeouts { first_byte: Duration::from_secs(3), ..Timeouts::default() },
         raw: None,
     };
     let error = openai(&url).open(&request).await.err().unwrap();
