@@ -144,7 +144,10 @@ async fn a_model_that_never_thinks_is_stopped_at_once() {
 
 /// One turn of the property test: sends a message and stops it after some events, or after some time.
 async fn stop_somewhere(ann: TestClient, turn: Uuid, body: Value, events: usize, pause: Duration) -> bool {
-    let request = tokio::spawn(ann.clone().post_owned(body));
+    let request = {
+        let ann = ann.clone();
+        tokio::spawn(async move { ann.post_until_decided(&body).await })
+    };
     if events == 0 {
         tokio::time::sleep(pause).await;
         stop(&ann, turn).await;
