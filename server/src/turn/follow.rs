@@ -55,11 +55,12 @@ pub(crate) async fn tail(app: &AppState, turn_id: TurnId, after: u64) -> Result<
             // The turn was undone, or never written.
             None if was_written || began.elapsed() > UNWRITTEN => return Err(Problem::model_unavailable(1_000).into()),
             Some(turn) if turn.ended => {
-                return Err(Problem::new(
-                    ProblemKind::Gone,
-                    "This response has ended. Reload the conversation to read it.",
-                )
-                .into());
+                // It may have begun and ended since its log was read.
+                let tail = app.relay.tail(turn_id, after).await?;
+                return tail.ok_or_else(|| {
+                    let message = "This response has ended. Reload the conversation to read it.";
+                    Problem::new(ProblemKind::Gone, message).into()
+                });
             }
             // The server of this turn has crashed and nothing was streamed, so there is nothing to wait for.
             Some(turn) if !turn.is_alive || began.elapsed() > FOLLOW => {

@@ -25,7 +25,10 @@ async fn time_passes(app: &TestApp) {
 async fn dies(app: &TestApp, ann: &TestClient, point: &str, turn: Uuid) {
     let process = app.process(&[("QUOTIENT_DIES_AT", point)]).await;
     let there = TestClient { url: process.url.clone(), ..ann.clone() };
-    let body = json!({"model": "claude-haiku-4-5", "text": "{{words:8}}{{pace:2}}", "turn_id": turn});
+    // At these points the turn must be running, however late the process reads its provider's words.
+    let hold = if ["mid-stream", "draining"].contains(&point) { "{{hold:4}}" } else { "" };
+    let text = format!("{{{{words:8}}}}{{{{pace:2}}}}{hold}");
+    let body = json!({"model": "claude-haiku-4-5", "text": text, "turn_id": turn});
     let request = there.request("POST", "/api/chat").json(&body).send();
     // The process may die before it responds or during the response.
     if let Ok(mut response) = request.await {

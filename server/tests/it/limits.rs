@@ -1,9 +1,10 @@
 //! Limits: never exceeded, no charge for a refusal, a correct retry time.
 
 use crate::app::TestApp;
-use crate::visitor::{events, problem};
+use crate::visitor::{TestClient, events, problem};
 use http::StatusCode;
 use limits::{Admission, Allowance, Demand, End};
+use reqwest::Response;
 use serde_json::json;
 use std::collections::HashSet;
 use time::{Duration, OffsetDateTime};
@@ -17,6 +18,12 @@ async fn dump(app: &TestApp) -> Vec<u8> {
     redis::cmd("DUMP").arg(key).query_async(&mut app.redis.clone()).await.unwrap()
 }
 
+/// Sends a message in a new conversation until the meters have decided on it.
+async fn decided(user: &TestClient, text: &str) -> Response {
+    let body = json!({"model": "claude-haiku-4-5", "text": text, "turn_id": uuid::Uuid::now_v7()});
+    user.post_until_decided(&body).await
+}
+
 /// Field notes 1 and 2: of 64 concurrent requests, exactly as many are admitted as have room for their reservations.
 #[tokio::test]
 async fn parallel_turns_never_exceed_the_limit_by_reservation() {
@@ -24,7 +31,7 @@ async fn parallel_turns_never_exceed_the_limit_by_reservation() {
     app.limits("free", 1000, 20_000, 1000).await;
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
-    let requests = (0..64).map(|_| ann.send_message("{{words:4}}{{hold}} a question of some length"));
+    let requests = (0..64).map(|_| decided(&ann, "{{words:4}}{{hold}} a question of some length"));
     let answers = futures::future::join_all(requests).await;
     let (granted, refused): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.status() == StatusCode::OK);
@@ -193,9 +200,8 @@ async fn a_spend_cap_stops_every_user() {
     let ann = app.user("ann@example.com").await;
     let mut other = ann.clone();
     (other.url, _) = app.start_second().await;
-    let requests = (0..64)
-        .map(|n| if n % 2 == 0 { &ann } else { &other })
-        .map(|user| user.send_message("{{words:4}}{{hold}} hello"));
+    let requests =
+        (0..64).map(|n| if n % 2 == 0 { &ann } else { &other }).map(|user| decided(user, "{{words:4}}{{hold}} hello"));
     let answers = futures::future::join_all(requests).await;
     let (granted, refused): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.status() == StatusCode::OK);

@@ -5,6 +5,7 @@ use domain::{TurnEvent, brand};
 use http::StatusCode;
 use reqwest::{Client, RequestBuilder, Response, header};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// An HTTP client that keeps its cookies and follows no redirects.
 #[derive(Clone)]
@@ -72,6 +73,34 @@ impl TestClient {
     /// Sends a chat request with this body.
     pub async fn post(&self, body: &Value) -> Response {
         self.request("POST", "/api/chat").json(body).send().await.unwrap()
+    }
+
+    /// Sends a chat request with a turn id until the meters have decided on it, and returns that response. On a busy machine they may take longer
+    /// than a decision may. The refusal then says when to send the request again, and so does that of a repetition while what an earlier one has
+    /// reserved hasn't lapsed. Panics after 120 s.
+    pub async fn post_until_decided(&self, body: &Value) -> Response {
+        let sending = async {
+            loop {
+                let response = self.post(body).await;
+                if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                    return response;
+                }
+                let headers = response.headers().clone();
+                let bytes = response.bytes().await.unwrap();
+                let refusal: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+                let problem = &refusal["problem"];
+                let is_decided = !matches!(problem["kind"].as_str(), Some("limits_unavailable" | "model_unavailable"));
+                if is_decided {
+                    let mut same = http::Response::new(bytes);
+                    *same.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                    *same.headers_mut() = headers;
+                    return same.into();
+                }
+                let pause = problem["retry_after_ms"].as_u64().expect("a time to send it again");
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(120), sending).await.expect("the meters decide within 120 s")
     }
 
     /// Like [`Self::post`], with owned arguments for concurrent requests.

@@ -8,8 +8,9 @@ use http::StatusCode;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-/// A message that is answered with a text that has a table, a list and code, one word every few milliseconds.
-const QUESTION: &str = "How do I **end** a lease?\nIt's urgent. {{pace:12}}";
+/// A message that is answered with a text that has a table, a list and code. The words arrive as slowly as the view sends its events, so that
+/// there are dozens of them, and several even if Redis takes half a second for each append.
+const QUESTION: &str = "How do I **end** a lease?\nIt's urgent. {{pace:40}}";
 
 /// Reads a response to its end.
 async fn read(mut response: Response) -> Vec<SseEvent> {

@@ -151,7 +151,12 @@ async fn stop_keeps_and_counts_the_partial_response() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, "{{words:20}}{{hold}}").await;
-    while !matches!(reading.next().await, Some((_, TurnEvent::Delta { .. }))) {}
+    // All words before the hold, so that the provider has written none that the server hasn't read.
+    let mut received = String::new();
+    while received.split_whitespace().count() < 10 {
+        let Some((_, TurnEvent::Delta { text })) = reading.next().await else { panic!("{received}") };
+        received.push_str(&text);
+    }
     let eve = app.user("eve@example.com").await;
     assert_eq!(
         eve.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap().status(),

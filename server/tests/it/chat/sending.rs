@@ -13,7 +13,11 @@ async fn the_same_turn_runs_once() {
     let (ann, eve) = (app.user("ann@example.com").await, app.user("eve@example.com").await);
     let turn = uuid::Uuid::now_v7();
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:20}}", "turn_id": turn});
-    let copies = (0..20).map(|_| async { events(ann.post(&body).await).await });
+    let copies = (0..20).map(|_| async {
+        let response = ann.post_until_decided(&body).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        events(response).await
+    });
     let all = futures::future::join_all(copies).await;
     assert!(all.iter().all(|copy| *copy == all[0]), "all copies get the same events");
     assert_eq!(words(&all[0]).split_whitespace().count(), 20);

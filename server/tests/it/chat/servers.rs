@@ -44,6 +44,50 @@ async fn ended_turn_replays_and_closes() {
     assert_eq!(ann.get("/api/turns/nonsense/events").await.status(), StatusCode::NOT_FOUND);
 }
 
+/// Counts the statements by which a server looks a turn up.
+const COUNTS_LOOKUPS: &str = "
+    create table lookup ();
+    create function count_lookup() returns boolean language plpgsql security definer as $$
+    begin
+      if current_query() like '%from turn where turn_id = $1%' then
+        insert into lookup default values;
+      end if;
+      return true;
+    end $$;
+    create policy count_lookup on turn using (count_lookup());
+    alter table turn enable row level security";
+
+/// A turn that begins and ends after a follower has read its log, and before the follower reads its row, is followed from its log.
+#[tokio::test]
+async fn a_turn_that_ends_while_it_is_looked_up_is_followed() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    let all = ann.send_and_read("{{words:3}}").await;
+    let TurnEvent::Turn { turn_id, .. } = &all[0].1 else { panic!() };
+    let (url, _stop) = app.start_second().await;
+    let there = TestClient { url, ..ann.clone() };
+    // The state before its first event: the turn runs and has no log.
+    let (key, mut redis) = (format!("turn:{{{turn_id}}}:log"), app.redis.clone());
+    let log: Vec<String> = redis::cmd("LRANGE").arg(&key).arg(0).arg(-1).query_async(&mut redis).await.unwrap();
+    let () = redis::cmd("DEL").arg(&key).query_async(&mut redis).await.unwrap();
+    app.sql("update turn set ended_at = null, alive_until = now() + interval '1 hour'").await;
+    app.sql(COUNTS_LOOKUPS).await;
+    let path = format!("/api/turns/{turn_id}/events");
+    let following = tokio::spawn(async move { events(there.get(&path).await).await });
+    app.until("select count(*) >= 3 from lookup").await;
+    let mut lock = app.db.begin().await.unwrap();
+    sqlx::query("lock table turn in access exclusive mode").execute(&mut *lock).await.unwrap();
+    app.until(
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+                          and query like '%from turn where turn_id = $1%')",
+    )
+    .await;
+    let () = redis::cmd("RPUSH").arg(&key).arg(&log).query_async(&mut redis).await.unwrap();
+    sqlx::query("update turn set ended_at = now()").execute(&mut *lock).await.unwrap();
+    lock.commit().await.unwrap();
+    assert_eq!(following.await.unwrap(), all);
+}
+
 /// A turn is recorded, but Redis fails before it is settled: the reaper settles it, so that the hold doesn't last for a day.
 #[tokio::test]
 async fn reaper_settles_an_unsettled_turn() {
@@ -106,7 +150,7 @@ async fn reaper_ends_a_lost_turn() {
     // The state after kill -9 between calling the provider and recording.
     sqlx::query(
         "with t as (insert into turn (turn_id, user_id, subject, request_hash, alive_until, created_at)
-           select gen_random_uuid(), user_id, subject, '', now() - interval '1 s', now() from account returning *)
+           select gen_random_uuid(), user_id, subject, '', now() + interval '1 hour', now() from account returning *)
          insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, estimated_tokens, reserved_tokens, created_at)
          select gen_random_uuid(), t.turn_id, t.user_id, t.subject, 'claude-haiku-4-5', (select model_price_id from model_price where model = 'claude-haiku-4-5'), 'pending', 100, 600, t.created_at from t",
     )
@@ -117,6 +161,8 @@ async fn reaper_ends_a_lost_turn() {
     let key: String = app.one("select 'meter:{user:' || subject || '}' from account").await;
     let () = redis::cmd("DEL").arg(key).query_async(&mut app.redis.clone()).await.unwrap();
     assert_eq!(ann.quota().await["tokens"]["reserved"], 600);
+    // Expires only now, because the reaper of the first server may run at any time.
+    app.sql("update turn set alive_until = now() - interval '1 second' where ended_at is null").await;
     let (_, _stop) = app.start_second().await; // Its reaper runs at startup.
     app.until("select not exists (select from ai_usage where status = 'pending')").await;
     assert_eq!(

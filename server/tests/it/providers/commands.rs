@@ -148,9 +148,9 @@ async fn prices_are_imported_from_a_catalogue() {
     );
     assert!(app.one::<bool>("select ends_at = '2027-10-01' from model where model = 'claude-haiku-4-5'").await);
 
-    // From a later day on, and for all that still differ.
-    let tomorrow = (OffsetDateTime::now_utc() + Duration::DAY).date().to_string();
-    let applied = run(&app, &["prices", "import", path, "--all", "--from", &tomorrow]).await;
+    // From a later day on, and for all that still differ. Not from tomorrow, which may begin meanwhile.
+    let day = (OffsetDateTime::now_utc() + Duration::days(2)).date().to_string();
+    let applied = run(&app, &["prices", "import", path, "--all", "--from", &day]).await;
     assert!(applied.ends_with("Prices added: 1. End dates set: 0.\n"), "{applied}");
     let later = "select effective_at > now() and above_tokens = 200000 and input_micros_per_million = 500000 and output_micros_per_million = 3000000
                  from model_price where model = 'gpt-5-mini' order by effective_at desc limit 1";

@@ -15,6 +15,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const THINKING: &str = "update model set thinking = 'optional'";
+/// A time for reading on that no test reaches.
+const UNREACHED: Duration = Duration::from_secs(600);
 
 async fn stop(ann: &TestClient, turn: Uuid) -> StatusCode {
     ann.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap().status()
@@ -33,7 +35,7 @@ async fn begin(ann: &TestClient, model: &str, text: &str) -> (Uuid, EventReader)
 #[tokio::test]
 async fn a_stopped_thinking_call_is_read_on_to_its_usage() {
     for model in [HAIKU, MINI] {
-        let app = app().await;
+        let app = app_with(|config| config.drain_timeout = UNREACHED).await;
         app.sql(THINKING).await;
         let ann = app.user("ann@example.com").await;
         let text = "{{think:30}}{{words:5}}{{hold:0}} a question";
@@ -95,7 +97,7 @@ async fn a_call_without_usage_in_time_is_settled_at_its_hold() {
 #[tokio::test]
 async fn a_stop_before_the_response_head_is_no_discount() {
     for model in [HAIKU, MINI] {
-        let app = app().await;
+        let app = app_with(|config| config.drain_timeout = UNREACHED).await;
         app.sql(THINKING).await;
         let ann = app.user("ann@example.com").await;
         let (turn, text) = (Uuid::now_v7(), format!("{{{{late}}}}{{{{think:50}}}}{{{{words:2}}}} {model}"));
@@ -142,7 +144,10 @@ async fn a_model_that_never_thinks_is_stopped_at_once() {
 
 /// One turn of the property test: sends a message and stops it after some events, or after some time.
 async fn stop_somewhere(ann: TestClient, turn: Uuid, body: Value, events: usize, pause: Duration) -> bool {
-    let request = tokio::spawn(ann.clone().post_owned(body));
+    let request = {
+        let ann = ann.clone();
+        tokio::spawn(async move { ann.post_until_decided(&body).await })
+    };
     if events == 0 {
         tokio::time::sleep(pause).await;
         stop(&ann, turn).await;
@@ -228,7 +233,8 @@ async fn a_model_that_thinks_for_long_has_its_own_idle_timeout() {
     let text = "{{head:900}}{{words:3}}";
     let answer = ask(&ann, HAIKU, text).await;
     assert_eq!((finish(&answer).0, answer.text.as_str()), ("finished", "word1 word2 word3 "));
-    let answer = ask(&ann, MINI, text).await;
+    // Silent for good: however late the server begins to wait, the words don't arrive before its timeout.
+    let answer = ask(&ann, MINI, "{{hold:0}}{{words:3}}").await;
     assert!(matches!(answer.last, TurnEvent::Failed { .. }), "{answer:?}");
     // A provider's setting applies to its models without their own.
     app.sql("update provider set idle_timeout_ms = 60000 where provider = 'openai'").await;

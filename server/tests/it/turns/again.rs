@@ -4,9 +4,7 @@ use super::{BOTH, app_with_high_limits, assert_all_settled, begun};
 use crate::visitor::{EventReader, TestClient, events, words};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
-use reqwest::Response;
-use serde_json::{Value, json};
-use std::time::Duration;
+use serde_json::json;
 use uuid::Uuid;
 
 /// When several tabs regenerate the same response at once, one runs and the others get 409.
@@ -90,25 +88,6 @@ async fn failed_response_can_be_retried() {
     );
 }
 
-/// Sends a request until the meters have decided on it. On a busy machine they may take longer than a decision may, and the refusal says
-/// when to send it again. Panics with any other refusal, and after 120 s.
-async fn admitted(client: &TestClient, body: &Value) -> Response {
-    let sending = async {
-        loop {
-            let response = client.post(body).await;
-            if response.status() == StatusCode::OK {
-                return response;
-            }
-            let (status, text) = (response.status(), response.text().await.unwrap());
-            let refusal: Value = serde_json::from_str(&text).unwrap_or_default();
-            let (kind, pause) = (&refusal["problem"]["kind"], refusal["problem"]["retry_after_ms"].as_u64());
-            let (true, Some(pause)) = (kind == "limits_unavailable", pause) else { panic!("{status}: {text}") };
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(120), sending).await.expect("the meters decide within 120 s")
-}
-
 /// A turn sent fifty times at once to two servers runs once. All fifty requests get the same events, and the duplicates hold nothing.
 #[tokio::test]
 async fn fifty_copies_run_once_and_get_the_same_events() {
@@ -119,7 +98,11 @@ async fn fifty_copies_run_once_and_get_the_same_events() {
     let body = json!({"model": BOTH[0], "text": "{{words:9}}{{pace:3}}", "turn_id": Uuid::now_v7()});
     let copies = (0..50).map(|n| {
         let (client, body) = (if n % 2 == 0 { ann.clone() } else { elsewhere.clone() }, body.clone());
-        tokio::spawn(async move { events(admitted(&client, &body).await).await })
+        tokio::spawn(async move {
+            let response = client.post_until_decided(&body).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            events(response).await
+        })
     });
     let mut all = Vec::new();
     for copy in copies.collect::<Vec<_>>() {

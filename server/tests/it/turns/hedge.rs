@@ -203,7 +203,10 @@ async fn an_outage_behind_hedges_opens_the_circuit() {
     for n in 0..6 {
         let text = format!("{{{{mute:gpt-5-mini}}}}{{{{words:1}}}} {n}");
         assert_eq!(events(ann.post(&json!({"model": FIRST, "text": text})).await).await.len(), 3);
-        assert_eq!(app.provider.call_count(&text), if n < 5 { 2 } else { 1 }, "{n}");
+        // By the ledger, because a first call that is given up may not have arrived at the provider yet.
+        let given_up = "select count(*) from ai_usage where model = 'gpt-5-mini' and usage_source = 'estimated'";
+        assert_eq!(app.one::<i64>(given_up).await, 5_i64.min(n + 1), "{n}");
+        assert!(n < 5 || app.provider.call_count(&text) == 1, "the circuit is open");
     }
     assert_all_settled(&app, &ann).await;
     budgets_are_the_ledger(&app).await;
@@ -252,7 +255,7 @@ async fn both_calls_of_a_killed_process_are_finalized() {
 /// A user whose tokens suffice for only one call gets no hedge.
 #[tokio::test]
 async fn no_hedge_if_only_one_call_fits() {
-    let app = app_with_high_limits(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "400")]).await;
+    let app = app_with_high_limits(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "3000")]).await;
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     // 600 tokens of prompt and 256 of output fit once.

@@ -112,7 +112,7 @@ async fn stop_after_any_word_keeps_it_and_counts_it() {
             let Some((_, TurnEvent::Finish { outcome, usage, usage_source, .. })) = reading.next().await else {
                 panic!("{model} stopped at {at}")
             };
-            assert!(stopped_at.elapsed() < Duration::from_secs(20), "{:?}", stopped_at.elapsed());
+            assert!(stopped_at.elapsed() < Duration::from_secs(45), "{:?}", stopped_at.elapsed());
             assert_eq!((outcome, usage_source), (Outcome::Stopped, UsageSource::Estimated));
             let (status, _, input, output, cost) = row(&app, turn).await;
             assert_eq!((status.as_str(), output), ("stopped", usage.output.0 as i64));
@@ -146,7 +146,7 @@ async fn stop_works_before_the_first_token() {
     let stopped_at = Instant::now();
     ann.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap();
     let response = request.await.unwrap();
-    assert!(stopped_at.elapsed() < Duration::from_secs(20));
+    assert!(stopped_at.elapsed() < Duration::from_secs(45));
     assert_eq!((response.status(), problem(response).await["kind"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
     assert_eq!(app.one::<String>("select usage_source from ai_usage").await, "estimated");
     assert!(!app.one::<bool>("select provider_failed from ai_usage").await, "a stop isn't a provider failure");

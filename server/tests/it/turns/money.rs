@@ -189,14 +189,15 @@ async fn input_estimate_is_learned_from_reported_usage() {
         None,
         "too few calls to learn from"
     );
+    // From here on without a server, which would learn by itself, at whatever time its hourly job runs.
+    let app = app.stop_server().await;
     sqlx::query(sqlx::AssertSqlSafe(insert_calls(200))).execute(&app.db).await.unwrap();
     // Nothing is learned from calls by API, whose content programs choose.
     let by_api = insert_calls(20).replace("turn_id, subject,", "turn_id, purpose, subject,");
     let by_api =
         by_api.replace("gen_random_uuid(), 's',", "gen_random_uuid(), 'api', 's',").replace("1100 + n", "4000");
     sqlx::query(sqlx::AssertSqlSafe(by_api)).execute(&app.db).await.unwrap();
-    // No more rows are read than allowed, however rarely a model is called. Without a server, which would learn by itself.
-    let app = app.stop_server().await;
+    // No more rows are read than allowed, however rarely a model is called.
     store::model::update_estimates(&app.store, month, 199).await.unwrap();
     let is_unknown = "select input_permille is null from model where model = 'claude-haiku-4-5'";
     assert!(app.one::<bool>(is_unknown).await, "199 calls are too few");

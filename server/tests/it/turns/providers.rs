@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Field notes 20, 21, 23 and 25: after any provider failure midway, the partial response is kept and marked, and there is one final row.
 #[tokio::test]
 async fn interrupted_responses_are_kept_and_counted() {
-    let app = app_with_high_limits(&[("PROVIDER_IDLE_TIMEOUT_MS", "300")]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     for model in BOTH {
         for (fault, outcome) in [
@@ -22,6 +22,9 @@ async fn interrupted_responses_are_kept_and_counted() {
             ("{{cut:3}}", "failed"),
             ("{{nousage}}", "finished"),
         ] {
+            // Only the silent response waits for the timeout. The words before its silence must all arrive within it.
+            let idle_ms = (fault == "{{silent:3}}").then_some(3_000_i32);
+            sqlx::query("update model set idle_timeout_ms = $1").bind(idle_ms).execute(&app.db).await.unwrap();
             let text = format!("{{{{words:6}}}}{fault}");
             let (mut reading, turn) = begun(&ann, model, &text).await;
             let mut last = None;
@@ -109,7 +112,7 @@ async fn busy_provider_is_retried_twice() {
 /// A provider that accepts a call and stays silent may still bill it. The call isn't retried and is counted as an estimate.
 #[tokio::test]
 async fn silent_provider_is_not_retried_and_is_counted() {
-    let app = app_with_high_limits(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "300")]).await;
+    let app = app_with_high_limits(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "3000")]).await;
     let ann = app.user("ann@example.com").await;
     let response = ann.send_message("{{mute}}").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
