@@ -322,6 +322,7 @@ test('a key and a piece of a response cause as little work in a long conversatio
     if (shown > 2) {
       await hal.reload();
       await woken(hal);
+      await atEnd(hal);
       await countWork(hal);
       for (const loaded of [50, 100, shown]) {
         await hal.waitForFunction((count) => document.querySelectorAll('#messages > article').length === count, loaded);
