@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { deflateSync } from 'node:zlib';
-import { inspect, send, signUp, startApp, startBrowser, woken } from './test-app.mjs';
+import { appeared, inspect, recordTexts, send, signUp, startApp, startBrowser, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -139,8 +139,9 @@ test('a long pasted text becomes a file, and a text again by its button', { time
   }, content);
   const long = (line) => `${line}\n`.repeat(300).slice(0, 4_000);
   assert.equal(await paste(long('Too short by one letter').slice(1)), false, 'a short text is pasted as usual');
+  await recordTexts(lea, '#toast');
   assert.equal(await paste(long('The rent is 900.')), true);
-  await lea.getByRole('status').getByText('The pasted text is attached as a file.').waitFor();
+  await appeared(lea, 'The pasted text is attached as a file.');
   await ready(lea, 'Pasted text.txt');
   assert.equal(await lea.locator('#question').inputValue(), '');
   await inspect(lea);

@@ -26,10 +26,12 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   const ann = await browser.visitor();
   await signUp(ann, app, 'ann@example.com', 'Ann');
   await woken(ann);
-  for (let n = 1; n <= 10; n += 1) {
+  for (let n = 1; n <= 2; n += 1) {
     await send(ann, `{{words:30}} ${n}`);
     await ann.locator('.answer.live .byline').nth(n - 1).waitFor();
   }
+  // More requests than that may take longer than the minute in which they count.
+  app.query("update plan set requests_per_minute = 1 where plan_id = 'free'");
   await send(ann, 'One more, please {{words:4}}');
   const card = ann.locator('.refusal');
   await card.waitFor();
@@ -94,7 +96,7 @@ test('an overdue payment is shown on every page and can be paid in the portal', 
   await bob.getByLabel('Card number').fill('4000 0000 0000 0341');
   await bob.getByRole('button', { name: 'Subscribe' }).click();
   await bob.getByText('You are on Max.').waitFor();
-  assert.ok(await bob.getByText(/\$1,000 a year\. Renews on/).isVisible());
+  await bob.getByText(/\$1,000 a year\. Renews on/).waitFor();
   await app.stripe('clock', { days: 366 });
   await shows(bob, '/usage', 'Your last payment');
   await bob.goto(`${app.url}/settings/billing`);

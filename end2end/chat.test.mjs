@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
-import { addOlderMessages, inspect, send, shots, signUp, startApp, startBalancer, startBrowser, startTypist, stopClock, woken } from './test-app.mjs';
+import { addOlderMessages, atEnd, inspect, send, shots, signUp, startApp, startBalancer, startBrowser, startTypist, stopClock, woken } from './test-app.mjs';
 
 let app, balancer, browser, typist;
 before(async () => {
@@ -130,6 +130,7 @@ test('a second tab follows, and its user rates the answer', { timeout: 600_000 }
   assert.deepEqual(app.query('select is_good from feedback'), [['t']]);
   await tab.reload();
   assert.equal(await tab.locator('.answer').last().locator('[data-good]').getAttribute('aria-pressed'), 'true');
+  await ended(cleo);
   assert.equal(await cleo.getByRole('button', { name: 'Regenerate', exact: true }).count(), 2, 'every answer can be regenerated');
 });
 
@@ -170,10 +171,13 @@ test('scrolling up stays there, Escape stops, and the queue sends the next messa
   for (let line = 0; line < 80; line += 1) long.send(`Line ${line}\n\n`);
   await eve.getByText('Line 79', { exact: true }).waitFor();
   const top = () => eve.locator('#transcript').evaluate((element) => element.scrollTop);
+  await atEnd(eve);
+  const end = await top();
   await eve.locator('#transcript').focus();
   await eve.keyboard.press('ArrowUp');
   await eve.locator('#jump').waitFor();
-  await pause(500); // Keys scroll smoothly.
+  // Keys scroll smoothly, by 40 pixels.
+  await eve.waitForFunction((from) => from - document.querySelector('#transcript').scrollTop >= 39, end);
   const at = await top();
   long.send('More\n\n');
   await eve.getByText('More', { exact: true }).waitFor();
@@ -318,6 +322,7 @@ test('a key and a piece of a response cause as little work in a long conversatio
     if (shown > 2) {
       await hal.reload();
       await woken(hal);
+      await atEnd(hal);
       await countWork(hal);
       for (const loaded of [50, 100, shown]) {
         await hal.waitForFunction((count) => document.querySelectorAll('#messages > article').length === count, loaded);

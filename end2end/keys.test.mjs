@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { inspect, shots, signUp, startApp, startBrowser, unreached } from './test-app.mjs';
+import { appeared, inspect, recordTexts, shots, signUp, startApp, startBrowser, unreached } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -33,8 +33,9 @@ test('a key is created, copied once, limited, paused and revoked', { timeout: 60
   const secret = await page.locator('#new-key').textContent();
   assert.match(secret, /^sk-[a-z0-9]+-[\w-]{43}$/);
   await shot(page, '1-new');
+  await recordTexts(page, 'main');
   await button(page, 'Copy the API key').click();
-  await page.getByText('Copied').waitFor();
+  await appeared(page, 'Copied');
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), secret);
   await page.getByText('Anthropic SDK', { exact: true }).first().click();
   assert.ok((await page.locator('#snippet-anthropic').textContent()).includes(`base_url="${app.url}"`));

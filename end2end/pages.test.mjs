@@ -1,7 +1,7 @@
 // Every page in both themes: accessible according to axe, no horizontal overflow, no console or policy errors.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { inspect, send, signUp, signUpByForm, startBrowser, startApp, woken } from './test-app.mjs';
+import { appeared, inspect, recordTexts, send, signUp, signUpByForm, startBrowser, startApp, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -102,8 +102,9 @@ test('the demo model is labeled and answers with code that can be copied', { tim
   await page.locator('#question').press('Enter');
   await page.locator('figure.code').first().waitFor();
   await page.locator('.answer.live .byline').waitFor();
-  await page.locator('[data-copy]').first().click();
-  await page.locator('figure.code [data-copy]', { hasText: 'Copied' }).waitFor();
+  await recordTexts(page, 'figure.code');
+  await page.locator('figure.code [data-copy]').first().click();
+  await appeared(page, 'Copied');
   // Shift+Enter inserts a line break.
   await page.locator('#question').fill('one');
   await page.locator('#question').press('Shift+Enter');

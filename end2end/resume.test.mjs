@@ -51,7 +51,7 @@ test('a reload during a response reaches another server and the text is complete
   assert.equal(app.query('select count(*) from ai_usage')[0][0], '2', 'one provider call per message');
 
   // Stop reaches the server that runs the turn through any server.
-  await send(ann, '{{words:60}}{{pace:200}} Once more?');
+  await send(ann, '{{words:600}}{{pace:200}} Once more?');
   await ann.locator('.answer').nth(2).getByText('word5 ').waitFor();
   balancer.use(1);
   await ann.getByRole('button', { name: 'Stop' }).click();

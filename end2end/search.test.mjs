@@ -60,7 +60,7 @@ test('the search page works without JavaScript and on a phone', { timeout: 600_0
   await plain.goto(`${app.url}/search`);
   await plain.locator('#q').fill('poem autumn');
   await plain.getByRole('button', { name: 'Search' }).click();
-  assert.equal(await plain.locator('mark').filter({ hasText: 'poem' }).count() > 0, true);
+  await plain.locator('mark').filter({ hasText: 'poem' }).first().waitFor();
   await plain.locator('#q').fill('nothing-like-it');
   await plain.getByRole('button', { name: 'Search' }).click();
   await plain.getByText('Nothing found for').waitFor();

@@ -4,7 +4,7 @@ import { spawn, execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { createServer as createHttpServer } from 'node:http';
 import { connect, createServer } from 'node:net';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -24,12 +24,20 @@ const withoutName = (url) => url?.replace(/\/[^/]*$/, '');
 const databases = withoutName(process.env.DATABASE_URL);
 const owner = withoutName(process.env.MIGRATE_DATABASE_URL ?? process.env.DATABASE_URL);
 
-export const freePort = () => new Promise((done) => {
-  const server = createServer().listen(0, '127.0.0.1', () => {
-    const { port } = server.address();
-    server.close(() => done(port));
-  });
-});
+// Returns a free port from 11000 to 19999, for a program that can't choose one itself. By default the kernel uses none of these for port 0 and
+// for outgoing connections, so nothing takes the port before the program listens. Test files, which run side by side, begin at random ports.
+let portIndex = randomInt(9_000);
+export async function freePort() {
+  for (;;) {
+    portIndex = (portIndex + 1) % 9_000;
+    const port = 11_000 + portIndex;
+    const isFree = await new Promise((done) => {
+      const server = createServer().once('error', () => done(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => done(true)));
+    });
+    if (isFree) return port;
+  }
+}
 
 // Runs a query and returns its rows as arrays of strings.
 const psql = (url, sql) => execFileSync('psql', [url, '-XAtq', '-F', '\t', '-c', sql], { encoding: 'utf8' })
@@ -134,7 +142,12 @@ export async function startApp({ provider = true, stripe = true, providerAt, hos
       const exited = new Promise((done) => server.once('exit', done));
       server.kill('SIGTERM');
       const code = await exited;
-      children.forEach((child) => child.kill());
+      // Postgres waits only a few seconds for the last connections to a dropped database.
+      await Promise.all(children.filter((child) => child.exitCode === null && child.signalCode === null).map((child) => {
+        const ended = new Promise((done) => child.once('exit', done));
+        child.kill();
+        return ended;
+      }));
       dropDatabase(name);
       return code;
     },
@@ -220,6 +233,10 @@ export async function startBalancer(...targets) {
   };
 }
 
+// What Chromium reports if a page hasn't used its preloaded program some seconds after it was loaded, as on a busy machine: the program is run
+// once the page is idle. That it runs at all is what `woken` waits for.
+const UNUSED_YET = /^The resource \S+\.wasm was preloaded using link preload but not used within a few seconds/;
+
 // Starts the system's Chromium. Pages collect console and policy errors in `complaints`, unless `quiet`.
 export async function startBrowser() {
   const browser = await chromium.launch({
@@ -239,7 +256,8 @@ export async function startBrowser() {
       if (quiet) return page;
       page.on('console', (message) => {
         // Chromium reports every response with an error status. Tests check refusals themselves.
-        const expected = message.text().startsWith('Failed to load resource: the server responded with a status of');
+        const expected = message.text().startsWith('Failed to load resource: the server responded with a status of')
+          || UNUSED_YET.test(message.text());
         if (['error', 'warning'].includes(message.type()) && !expected) complaints.push(`${page.url()}: ${message.text()}`);
       });
       page.on('pageerror', (error) => complaints.push(`${page.url()}: ${error}`));
@@ -333,11 +351,32 @@ export function addOlderMessages(app, conversation, count, text = '') {
     where conversation_id = '${conversation}' and parent_id is null and message_id <> ${id('8000', 0)}`);
 }
 
+// Waits until a page has scrolled to the end of the transcript, as it does in the frame after it was opened or has changed.
+export const atEnd = (page) => page.waitForFunction(() => {
+  const { scrollHeight, scrollTop, clientHeight } = document.querySelector('#transcript');
+  return scrollTop > 0 && scrollHeight - scrollTop - clientHeight <= 2;
+});
+
 // Stops a page's clock: from now on its timers fire only when the test moves the clock, so nothing happens in it without an event.
 export async function stopClock(page) {
   await page.clock.install();
-  await page.clock.pauseAt(Date.now() + 1_000);
+  // A time that isn't over before it arrives there, on the busiest machine.
+  await page.clock.pauseAt(Date.now() + 60_000);
 }
+
+// Records the texts that appear in an element from now on, because some of them disappear again after a moment.
+export const recordTexts = (page, selector) => page.evaluate((within) => {
+  window.texts = [];
+  new MutationObserver((changes) => {
+    for (const { target } of changes) {
+      const element = target instanceof Element ? target : target.parentElement;
+      if (element?.checkVisibility()) window.texts.push(element.textContent);
+    }
+  }).observe(document.querySelector(within), { childList: true, characterData: true, subtree: true });
+}, selector);
+
+// Waits until one of the recorded texts contains this one.
+export const appeared = (page, text) => page.waitForFunction((part) => window.texts.some((one) => one.includes(part)), text);
 
 export async function send(page, text) {
   await page.locator('#question').fill(text);

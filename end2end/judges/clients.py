@@ -15,7 +15,7 @@ import openai
 
 URL, KEY, LIMITED, PIXEL = (os.environ[name] for name in ("API_URL", "API_KEY", "LIMITED_KEY", "PIXEL"))
 CLAUDE, GPT = "claude-haiku-5-5", "gpt-6-luna"
-SLOW = "{{words:400}}{{pace:50}}"
+SLOW = "{{words:400}}{{pace:500}}"
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 RESULT = "{{words:2}} 18 degrees"
 IMAGE = f"data:image/png;base64,{PIXEL}"

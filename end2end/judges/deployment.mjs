@@ -8,8 +8,9 @@ export const [CLAUDE, GPT] = ['claude-haiku-5-5', 'gpt-6-luna'];
 export const MODELS = [CLAUDE, GPT];
 // A PNG image of one pixel.
 export const PIXEL = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
-// A message whose answer takes 20 s, unless it is stopped.
-export const SLOW = '{{words:400}}{{pace:50}}';
+// A message whose answer takes 200 s, unless it is stopped. A server reads a stopped answer on for 20 s, so it never arrives at the end of this
+// one just when it gives up.
+export const SLOW = '{{words:400}}{{pace:500}}';
 
 // Passes requests on to a server. `log` has each with the time it was made and answered. If a call is refused by a limit, all others are cut off:
 // the ones that use the limit up.

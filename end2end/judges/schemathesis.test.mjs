@@ -16,7 +16,7 @@ test('the document is kept to', { timeout: 600_000 }, async () => {
   const { url, key } = judged;
   const args = ['run', `${url}/openapi.json`, '--url', url, '--workers', '1', '--phases', 'examples,fuzzing', '--max-examples', '20',
     '--checks', CHECKS.join(','), '--generation-deterministic', '--generation-with-security-parameters', 'false', '--suppress-health-check', 'all',
-    '--no-color',
+    '--request-timeout', '120', '--no-color',
     '--header', `Authorization: Bearer ${key}`];
   const hooks = fileURLToPath(new URL('schemathesis_hooks.py', import.meta.url));
   const env = { ...process.env, SCHEMATHESIS_HOOKS: hooks, PYTHONDONTWRITEBYTECODE: '1', API_URL: url, API_KEY: key };
