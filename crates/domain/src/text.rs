@@ -1,11 +1,12 @@
 //! Which characters names may have.
 
-/// Returns whether a character may be in a name that others see, such as a display name: no control character, and none that is invisible or
-/// changes the direction of the text around it (field note 93). The joiners U+200C and U+200D are allowed, because words of Persian, of
+/// Returns whether a character may be in a name that others see, such as a display name: no control character, no line separator, and none that
+/// is invisible or changes the direction of the text around it (field note 93). The joiners U+200C and U+200D are allowed, because words of Persian, of
 /// languages of India and some emoji need them; they change no direction.
 #[must_use]
 pub fn is_name_character(c: char) -> bool {
-    !c.is_control() && (!is_format_character(c) || is_joiner(c))
+    let is_separator = matches!(c, '\u{2028}' | '\u{2029}');
+    !c.is_control() && !is_separator && (!is_format_character(c) || is_joiner(c))
 }
 
 /// Returns a name without spaces and joiners at its ends, so that one of them alone is empty: they join nothing there and are invisible.
@@ -59,7 +60,19 @@ mod tests {
         {
             assert!(name.chars().all(is_name_character), "{name}");
         }
-        for c in ['\u{202e}', '\u{2066}', '\u{200f}', '\u{200b}', '\u{feff}', '\u{ad}', '\u{e0041}', '\u{7}', '\n'] {
+        let refused = [
+            '\u{202e}',
+            '\u{2066}',
+            '\u{200f}',
+            '\u{200b}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{e0041}',
+            '\u{7}',
+            '\n',
+            '\u{2028}',
+        ];
+        for c in refused {
             assert!(!is_name_character(c), "{c:?}");
         }
         assert_eq!(trim_name(" \u{200d}Ann\u{200c}Lee\u{200d} "), "Ann\u{200c}Lee");

@@ -13,7 +13,8 @@ static GRAMMARS: LazyLock<SyntaxSet> = LazyLock::new(|| {
     two_face::syntax::extra_newlines()
 });
 
-/// How often Oniguruma may backtrack while it tries one expression at one position of a line. Above that the expression doesn't match there.
+/// How often Oniguruma may backtrack while it tries one expression at one position of a line. Above that the search ends, as if the expression
+/// matched nowhere in the rest of the line.
 /// Expressions of Markdown, Python, C# and others need time that grows exponentially with a line made for it.
 const MAX_BACKTRACKS: c_ulong = 2_000;
 

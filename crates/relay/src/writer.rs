@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 /// How often the owner checks whether another server has requested a stop.
 const STOP_POLL: Duration = Duration::from_millis(500);
-/// Maximum number of bytes that a turn writes to Redis; the rest is only in the transcript. No model's response is that long.
+/// Maximum number of bytes that a turn writes to Redis; the rest is only in memory and in the transcript. Hardly any response is that long.
 const MAX_BYTES: usize = 8 << 20;
 
 /// Retries sending the unsent entries of an ended log, for about 25 seconds.
@@ -102,7 +102,7 @@ impl Writer {
             match appended {
                 Ok(()) => {
                     self.unsent.clear();
-                    self.is_kept = entries.last().is_some_and(|last| last.is_last);
+                    self.is_kept = entries.last().is_some_and(|last| last.is_last) && self.bytes <= MAX_BYTES;
                 }
                 Err(error) => tracing::warn!(turn = %self.turn, %error, "appending to Redis failed; will retry"),
             }
@@ -116,7 +116,8 @@ impl Writer {
         self.flush().await;
     }
 
-    /// Numbers the queued events and begins to append them to Redis, or without Redis publishes them. Returns false if there are none.
+    /// Numbers the queued events and begins to append them to Redis. Publishes them if there is no Redis, or they exceed [`MAX_BYTES`]. Returns
+    /// false if there are none.
     fn begin_append(&mut self) -> bool {
         let first = *self.log.length.borrow() + 1;
         let numbered = std::mem::take(&mut self.queued).into_iter().zip(first..);
@@ -129,6 +130,10 @@ impl Writer {
         };
         if self.bytes <= MAX_BYTES || is_last {
             self.unsent.extend_from_slice(&entries);
+        }
+        if self.unsent.is_empty() {
+            self.publish(entries);
+            return true;
         }
         let (turn, unsent) = (self.turn, self.unsent.clone());
         let done = async move { redis.append(turn, &unsent).await }.boxed();
@@ -182,9 +187,31 @@ impl Drop for Writer {
         }
         drop(local);
         self.log.length.send_replace(u64::MAX);
-        if let (true, false, Some(redis)) = (self.ended, self.is_kept, self.relay.redis.clone()) {
+        let is_due = self.ended && !self.is_kept && !self.unsent.is_empty();
+        if let Some(redis) = self.relay.redis.clone().filter(|_| is_due) {
             // Readers on other servers are waiting for the end.
             tokio::spawn(finish(redis, self.turn, std::mem::take(&mut self.unsent)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Problem;
+    use uuid::Uuid;
+
+    /// Redis refuses an append without entries.
+    #[tokio::test]
+    async fn what_exceeds_the_maximum_is_not_sent() {
+        // Nothing listens there, and the appends aren't awaited.
+        let relay = Relay::redis("redis://127.0.0.1:1").unwrap();
+        let mut log = relay.open(TurnId::from(Uuid::now_v7()));
+        log.bytes = MAX_BYTES;
+        log.push(vec![TurnEvent::Delta { text: "a".into() }]);
+        assert!(log.begin_append() && log.appending.is_none());
+        assert_eq!(*log.log.length.borrow(), 1, "readers here have it");
+        log.push(vec![TurnEvent::Failed { problem: Problem::model_failed() }]);
+        assert!(log.begin_append() && log.appending.is_some(), "readers elsewhere get the end");
     }
 }

@@ -76,6 +76,20 @@ async fn duplicates_are_read_once_and_a_gap_ends_the_stream() {
     assert_eq!(rest(&relay, turn, 2).await, [3]);
 }
 
+/// Redis has only the beginning and the end of a log that is too long. Readers on the owner's server read all of it, also after its end.
+#[tokio::test]
+async fn a_log_that_is_too_long_for_redis_stays_in_memory() {
+    let (owner, turn) = (Relay::redis(&redis_url()).unwrap(), TurnId::from(Uuid::now_v7()));
+    let mut log = owner.open(turn);
+    let text = "x".repeat(3 << 20);
+    for _ in 0..3 {
+        log.append(&[delta(&text)]).await;
+    }
+    log.append(&[failed()]).await;
+    drop(log);
+    assert_eq!(rest(&owner, turn, 0).await, [1, 2, 3, 4]);
+}
+
 /// If the owner crashes, another server ends its log, once, with the next number.
 #[tokio::test]
 async fn log_without_an_owner_is_ended_once() {

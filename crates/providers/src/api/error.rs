@@ -38,9 +38,17 @@ pub fn error_body(format: ApiFormat, status: u16, kind: &str, message: &str, par
 /// Returns a message that names its field: SDKs raise exceptions with the message alone.
 fn with_param(message: &str, param: Option<&str>) -> String {
     match param {
-        Some(param) if !message.contains(param) => format!("{param}: {message}"),
+        Some(param) if !names_param(message, param) => format!("{param}: {message}"),
         _ => message.to_owned(),
     }
+}
+
+/// Returns whether a message contains the name of a field as a word: that of `n` is a letter of most messages.
+fn names_param(message: &str, param: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    message
+        .match_indices(param)
+        .any(|(at, _)| !message[..at].ends_with(is_part) && !message[at + param.len()..].starts_with(is_part))
 }
 
 fn openai_type(status: u16) -> &'static str {

@@ -206,6 +206,12 @@ async fn a_discount_counts_as_it_was_invoiced() {
     // An invoice that is withdrawn discounts nothing.
     app.sql("update invoice set status = 'void' where net_minor = 1500").await;
     assert!(app.one::<bool>("select not exists (select from subscription_discount)").await);
+    // The discounts of a subscription are computed without reading the invoices of others.
+    let mut tx = app.db.begin().await.unwrap();
+    sqlx::query("set local enable_seqscan = off").execute(&mut *tx).await.unwrap();
+    let explain = "explain select net_minor from invoice where subscription_id = 'sub_1' and status in ('open', 'paid') order by created_at";
+    let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut *tx).await.unwrap();
+    assert!(plan.iter().any(|line| line.contains("invoice_subscription")), "{plan:?}");
 }
 
 /// Pushing plans twice changes nothing. A new plan needs one row, and the pricing page shows every plan on sale.

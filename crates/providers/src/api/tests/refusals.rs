@@ -121,6 +121,14 @@ fn errors_have_the_shape_of_the_format() {
     // SDKs raise exceptions with the message alone, so it names the field in each format.
     let list = crate::api::error_body(ApiFormat::ChatCompletions, 400, "invalid", "must be a list", Some("messages"));
     assert_eq!(list["error"]["message"], "messages: must be a list");
+    for (message, param, expected) in [
+        ("must be an integer", "n", "n: must be an integer"),
+        ("`n` must be 1", "n", "`n` must be 1"),
+        ("is stopped", "stop", "stop: is stopped"),
+    ] {
+        let body = crate::api::error_body(ApiFormat::Messages, 400, "invalid", message, Some(param));
+        assert_eq!(body["error"]["message"], expected);
+    }
     let anthropic = crate::api::error_body(ApiFormat::Messages, 400, "invalid", "is required", Some("model"));
     assert_eq!(
         anthropic,
