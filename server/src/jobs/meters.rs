@@ -66,7 +66,7 @@ pub(super) async fn compare_key_meters(app: &AppState, rounds: &mut Rounds) -> a
 pub(super) async fn compare_meters(app: &AppState, rounds: &mut Rounds) -> anyhow::Result<()> {
     let now = AppState::now();
     let since = now - time::Duration::hours(25);
-    for subject in rounds.users.next_round(&app.db, since, now, METERS_PER_ROUND).await? {
+    for subject in rounds.users.next_round(&app.jobs_db, since, now, METERS_PER_ROUND).await? {
         let quotas = &app.quotas;
         // A meter that can't be read now is compared the next time.
         if !matches!(quotas.drift(&subject).await, Ok(Some(_))) {
