@@ -1,6 +1,7 @@
 //! Identities at Google, GitHub and other issuers with which users sign in.
 
-use crate::{Result, Tx, account};
+use crate::account::{self, Removal};
+use crate::{Result, Tx};
 use domain::UserId;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -100,22 +101,11 @@ pub async fn remove_since(db: impl PgExecutor<'_>, owner: UserId, since: OffsetD
     Ok(())
 }
 
-/// The result of disconnecting the identities of an issuer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removed {
-    /// They were disconnected.
-    Yes,
-    /// The user has none of this issuer.
-    Unknown,
-    /// The user couldn't sign in any more, so nothing was changed.
-    LastWayIn,
-}
-
-/// Disconnects a user's identities of an issuer, if there is another way to sign in.
+/// Disconnects a user's identities of an issuer, unless they are the user's only way to sign in.
 ///
 /// # Errors
 /// Returns an error if a query fails or the account doesn't exist.
-pub async fn remove(tx: &mut Tx, owner: UserId, issuer: &str) -> Result<Removed> {
+pub async fn remove(tx: &mut Tx, owner: UserId, issuer: &str) -> Result<Removal<()>> {
     // One at a time for each user, so that two concurrent requests don't remove the last two ways to sign in.
     let methods = account::lock_sign_in_methods(tx, owner).await?;
     let of_issuer = sqlx::query_scalar!(
@@ -126,13 +116,13 @@ pub async fn remove(tx: &mut Tx, owner: UserId, issuer: &str) -> Result<Removed>
     .fetch_one(&mut *tx)
     .await?;
     if of_issuer == 0 {
-        return Ok(Removed::Unknown);
+        return Ok(Removal::Unknown);
     }
     if of_issuer >= methods {
-        return Ok(Removed::LastWayIn);
+        return Ok(Removal::LastWayIn);
     }
     sqlx::query!("delete from identity where user_id = $1 and issuer = $2", Uuid::from(owner), issuer)
         .execute(&mut *tx)
         .await?;
-    Ok(Removed::Yes)
+    Ok(Removal::Removed(()))
 }

@@ -22,6 +22,7 @@ pub mod export;
 pub mod external_identity;
 pub mod factor_challenge;
 pub mod feedback;
+pub mod idle;
 pub mod import;
 pub mod invoice;
 pub mod job;

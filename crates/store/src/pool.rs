@@ -20,6 +20,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const PING: Duration = Duration::from_secs(2);
 /// Number of statements after which a connection is given back to the pool, which closes it at its maximum age.
 const MAX_USES: u32 = 1_000;
+
 /// Purpose of a pool, which decides its size, its session settings and its statement deadline. Postgres' `statement_timeout` is shorter
 /// than the deadline, so that Postgres itself ends a slow statement as long as it is reachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,4 +194,18 @@ pub(crate) fn new_pool(purpose: Purpose) -> PgPoolOptions {
             Box::pin(async move { sqlx::raw_sql(purpose.settings()).execute(connection).await.map(drop) })
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn postgres_ends_a_statement_before_our_deadline() {
+        for purpose in [Purpose::Requests, Purpose::Reports, Purpose::Jobs] {
+            let (_, setting) = purpose.settings().split_once("statement_timeout = '").unwrap();
+            let seconds = setting.split_once("s'").unwrap().0.parse().unwrap();
+            assert!(Duration::from_secs(seconds) < purpose.deadline(), "{purpose:?}");
+        }
+    }
 }

@@ -62,6 +62,27 @@ pub struct PastUsage {
     pub pending: bool,
 }
 
+/// A row of [`PastUsage`].
+pub(crate) struct PastRow {
+    pub call: String,
+    pub at: OffsetDateTime,
+    pub tokens: i64,
+    pub cost: i64,
+    pub pending: bool,
+}
+
+impl From<PastRow> for PastUsage {
+    fn from(row: PastRow) -> Self {
+        Self {
+            call: row.call,
+            at: row.at,
+            tokens: Tokens::from_db(row.tokens),
+            cost: Picos(row.cost),
+            pending: row.pending,
+        }
+    }
+}
+
 /// The calls whose cost counts against a budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpendScope {
@@ -89,7 +110,8 @@ pub async fn spend_history(
         SpendScope::Model(model) => (Some(model.0.as_str()), None),
         SpendScope::Demo => (None, Some("demo")),
     };
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        PastRow,
         r#"select case when c.is_pending or c.created_at >= $2 then c.subject || '/' || c.turn_id::text
                        else to_char(date_bin('15 minutes', c.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
                   min(c.created_at) as "at!", bool_or(c.is_pending) as "pending!",
@@ -105,74 +127,7 @@ pub async fn spend_history(
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| PastUsage {
-            call: row.call,
-            at: row.at,
-            tokens: Tokens::from_db(row.tokens),
-            cost: Picos(row.cost),
-            pending: row.pending,
-        })
-        .collect())
-}
-
-/// Lists the idle subjects in rounds of bounded length. Each round continues where the last one ended, so that all are listed.
-#[derive(Debug, Default)]
-pub struct IdleSubjects {
-    /// The last subject of the last round; empty if the next round begins with the first subject.
-    after: String,
-}
-
-impl IdleSubjects {
-    /// Returns the next subjects, at most `limit`, with usage since an instant that are idle now: no turn is running or was settled in the
-    /// last two minutes. After a round with fewer, the next one begins with the first subject again.
-    ///
-    /// # Errors
-    /// Returns an error if the query fails. The next round then repeats this one.
-    pub async fn next_round(
-        &mut self,
-        db: impl PgExecutor<'_>,
-        since: OffsetDateTime,
-        now: OffsetDateTime,
-        limit: u16,
-    ) -> Result<Vec<String>> {
-        let subjects = sqlx::query_scalar!(
-            "select subject from ai_usage where created_at >= $1 and subject > $3 group by subject
-             having bool_and(status <> 'pending') and max(coalesce(settled_at, created_at)) < $2
-             order by subject limit $4",
-            since,
-            now - time::Duration::minutes(2),
-            self.after,
-            i64::from(limit),
-        )
-        .fetch_all(db)
-        .await?;
-        let is_full = subjects.len() >= usize::from(limit);
-        self.after = subjects.last().filter(|_| is_full).cloned().unwrap_or_default();
-        Ok(subjects)
-    }
-}
-
-/// Returns whether a subject with usage since an instant is idle now, as in [`IdleSubjects`].
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn is_idle(
-    db: impl PgExecutor<'_>,
-    subject: &str,
-    since: OffsetDateTime,
-    now: OffsetDateTime,
-) -> Result<bool> {
-    Ok(sqlx::query_scalar!(
-        r#"select coalesce(bool_and(status <> 'pending') and max(coalesce(settled_at, created_at)) < $3, false) as "is_quiet!"
-           from ai_usage where subject = $1 and created_at >= $2"#,
-        subject,
-        since,
-        now - time::Duration::minutes(2),
-    )
-    .fetch_one(db)
-    .await?)
+    Ok(rows.into_iter().map(Into::into).collect())
 }
 
 /// Records that a meter differed from the ledger.

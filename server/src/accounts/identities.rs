@@ -10,8 +10,9 @@ use crate::failure::Failure;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, UserId, Viewer};
 use serde::{Deserialize, Serialize};
-use store::external_identity::{self, NewIdentity, Removed};
-use store::{Tx, account};
+use store::Tx;
+use store::account::{self, Removal};
+use store::external_identity::{self, NewIdentity};
 use time::{Duration, OffsetDateTime};
 use tower_sessions::Session;
 
@@ -143,9 +144,9 @@ pub(crate) async fn unlink(
     let mut tx = store::begin(&app.db).await?;
     session::lock(&mut tx, session, viewer.user_id).await?;
     match external_identity::remove(&mut tx, viewer.user_id, service.issuer()).await? {
-        Removed::Yes => {}
-        Removed::Unknown => return Ok(()),
-        Removed::LastWayIn => {
+        Removal::Removed(()) => {}
+        Removal::Unknown => return Ok(()),
+        Removal::LastWayIn => {
             let message =
                 format!("{label} is the only way to sign in to your account. Set a password or add a passkey first.");
             return Err(Rejection::invalid("", message));

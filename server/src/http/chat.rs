@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::accounts::session;
 use crate::failure::Failure;
-use crate::http::extract::{Id, SignedIn};
+use crate::http::extract::{Id, SignedIn, announced_size};
 use crate::http::html_view::html_view;
 use crate::http::protect::drain;
 use crate::http::sse;
@@ -11,7 +11,7 @@ use crate::protection::streams::OpenStream;
 use crate::turn::settings::{TurnSettings, load_context};
 use crate::turn::{self, ChatRequest, StartedTurn, history, path, prompt};
 use axum::Json;
-use axum::body::{HttpBody as _, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use domain::{Problem, ProblemKind, Quota, TurnId, Viewer};
@@ -55,7 +55,7 @@ async fn start(
     let stream = open_stream(app, &viewer, session)?;
     let Query(query) = Query::<Events>::try_from_uri(request.uri()).unwrap_or_default();
     let is_html = query.is_html()?;
-    let announced = announced_size(&viewer, &request)?;
+    let announced = announced_size(&request, ChatRequest::max_bytes(&viewer.plan), ChatRequest::too_large)?;
     let chat_request = read(app, &viewer, request, announced).await?;
     let turn_id = chat_request.turn_id;
     let StartedTurn { tail, quota, presentation } = turn::begin(app, viewer.clone(), chat_request).await?;
@@ -79,16 +79,6 @@ fn open_stream(app: &AppState, viewer: &Viewer, session: &Session) -> Result<Ope
             format!("{max} responses are open in your tabs and devices. Close some of them, then try again."),
         )
     })
-}
-
-/// Returns the size of a body as announced, if it is. A body larger than any prompt of the plan is refused before it is read.
-fn announced_size(viewer: &Viewer, request: &Request) -> Result<Option<usize>, Problem> {
-    let max = ChatRequest::max_bytes(&viewer.plan);
-    let announced = request.body().size_hint().exact();
-    match announced.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)) {
-        Some(bytes) if bytes > max => Err(ChatRequest::too_large(max)),
-        announced => Ok(announced),
-    }
 }
 
 /// Reads a request of bounded size.
@@ -191,7 +181,7 @@ pub(crate) async fn estimate(
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Json<Estimate>, Failure> {
-    let announced = announced_size(&viewer, &request)?;
+    let announced = announced_size(&request, ChatRequest::max_bytes(&viewer.plan), ChatRequest::too_large)?;
     let bytes = announced.unwrap_or_else(|| ChatRequest::max_bytes(&viewer.plan));
     if let Err(problem) = app.counting.charge_estimate(viewer.user_id, bytes) {
         drain(request.into_body()).await;

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
 use axum::Form;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequest as _, FromRequestParts, Path, Request};
 use domain::{Problem, Viewer};
 use http::request::Parts;
@@ -52,6 +52,19 @@ pub(crate) async fn read_form<T: DeserializeOwned>(request: Request) -> Result<(
     match Form::<T>::from_request(Request::from_parts(parts, body.into()), &()).await {
         Ok(Form(form)) => Ok((form, again)),
         Err(_) => Err(again),
+    }
+}
+
+/// Returns the size of a body as announced, if it is. A body of more than `max` bytes is refused with the problem `too_large` before it is read.
+pub(crate) fn announced_size(
+    request: &Request,
+    max: usize,
+    too_large: fn(usize) -> Problem,
+) -> Result<Option<usize>, Problem> {
+    let announced = request.body().size_hint().exact();
+    match announced.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)) {
+        Some(bytes) if bytes > max => Err(too_large(max)),
+        announced => Ok(announced),
     }
 }
 

@@ -6,9 +6,8 @@ use crate::turn::caps;
 use domain::Tokens;
 use quota::{Caps, Limit};
 use std::time::Duration;
-use store::api_key::IdleKeys;
+use store::idle::{IdleKeys, IdleSubjects, is_idle};
 use store::turn::TurnContext;
-use store::usage::IdleSubjects;
 
 /// Maximum number of users' meters that are compared in one round.
 const METERS_PER_ROUND: u16 = 5_000;
@@ -66,7 +65,7 @@ pub(super) async fn compare_key_meters(app: &AppState, rounds: &mut Rounds) -> a
 pub(super) async fn compare_meters(app: &AppState, rounds: &mut Rounds) -> anyhow::Result<()> {
     let now = AppState::now();
     let since = now - time::Duration::hours(25);
-    for subject in rounds.users.next_round(&app.db, since, now, METERS_PER_ROUND).await? {
+    for subject in rounds.users.next_round(&app.jobs_db, since, now, METERS_PER_ROUND).await? {
         let quotas = &app.quotas;
         // A meter that can't be read now is compared the next time.
         if !matches!(quotas.drift(&subject).await, Ok(Some(_))) {
@@ -75,7 +74,7 @@ pub(super) async fn compare_meters(app: &AppState, rounds: &mut Rounds) -> anyho
         // A bucket may have left the window of one but not yet of the other, so the difference must persist for a second.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let Ok(Some(drift)) = quotas.drift(&subject).await else { continue };
-        if !store::usage::is_idle(&app.db, &subject, since, AppState::now()).await? {
+        if !is_idle(&app.db, &subject, since, AppState::now()).await? {
             continue;
         }
         let total = |snapshot: &limits::Snapshot| {

@@ -8,20 +8,18 @@ use super::close::{Grant, Uncounted, close, close_ended};
 use super::drain;
 use super::html::Presentation;
 use super::open::open;
-use super::persist::{AdmittedCall, persist_call};
+use super::persist::{PromptCall, persist_call};
 use super::prompt::count;
 use super::record::record_call;
 use super::state::{ActiveTurn, OpenedTurn, RunningTurn};
 use super::stream::stream;
-use super::turn_request::max_cost;
 use crate::AppState;
 use crate::failure::{Failure, internal};
 use app::components::duration::wait;
 use domain::{
-    CacheMarks, Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking, Tokens, TurnEvent,
-    TurnId, UserId, Viewer, WireFormat, brand,
+    Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking, Tokens, TurnEvent, TurnId,
+    UserId, Viewer, WireFormat, brand,
 };
-use providers::estimate::Estimate;
 use quota::{Budget, Caps, Demand, Refused, Reservation, Verdict, quota_of};
 use relay::{Relay, Tail};
 use store::turn::{AvailableModel, CallOwner, TurnContext};
@@ -108,21 +106,7 @@ async fn start(app: &AppState, subject: &str, text: &str) -> Result<(RunningTurn
         return Err(Problem::chat_paused().into());
     }
     let (call, viewer, reservation) = admit(app, &context, turn_id, subject, text).await?;
-    let DemoCall { model, price, messages, counted, .. } = call;
-    let admitted = AdmittedCall {
-        owner: CallOwner::Visitor,
-        viewer,
-        turn_id,
-        model,
-        price,
-        counted,
-        cache_marks: CacheMarks::None,
-        messages,
-        api: None,
-        fallback: None,
-        reservation,
-    };
-    let pending = persist_call(app, admitted).await?;
+    let pending = persist_call(app, call.admitted(CallOwner::Visitor, viewer, turn_id, reservation)).await?;
     let mut log = Relay::memory().open(turn_id);
     let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
     log.begin(&TurnEvent::Turn {
@@ -152,14 +136,13 @@ async fn admit(
     turn_id: TurnId,
     subject: &str,
     text: &str,
-) -> Result<(DemoCall, Viewer, Reservation), Failure> {
+) -> Result<(PromptCall, Viewer, Reservation), Failure> {
     let mut fits_in_ms = None::<u64>;
     for (model, price) in candidates(app, context) {
         let call = prepare(app, model, price, text).await?;
         let viewer = visitor(subject.to_owned(), model);
         let caps = Caps { demo: Some(app.config.demo_daily_spend), ..caps(app, context, [&model.name]) };
-        let max_cost = max_cost(model, price, call.demand.input, call.demand.output_max);
-        match app.quotas.admit(&viewer, turn_id, call.demand, max_cost, &caps).await? {
+        match app.quotas.admit(&viewer, turn_id, call.demand, call.max_cost(), &caps).await? {
             Verdict::Granted(reservation) => return Ok((call, viewer, reservation)),
             // Its id is new, so this is no repeated request.
             Verdict::Running => return Err(Problem::overloaded().into()),
@@ -185,15 +168,6 @@ async fn admit(
     Err(fits_in_ms.map_or_else(|| Problem::model_unavailable(60_000), Problem::spend_cap).into())
 }
 
-/// A call that is ready to be admitted.
-struct DemoCall {
-    model: Model,
-    price: PriceList,
-    messages: Vec<PromptMessage>,
-    counted: Estimate,
-    demand: Demand,
-}
-
 /// Returns the models that can be called now, each with its prices: the built-in demo model, which is offered while no provider has a key, then
 /// the cheapest first. Models that always reason come last, because little would be left of the answer.
 fn candidates<'a>(app: &AppState, context: &'a TurnContext) -> Vec<(&'a Model, &'a PriceList)> {
@@ -214,7 +188,7 @@ fn candidates<'a>(app: &AppState, context: &'a TurnContext) -> Vec<(&'a Model, &
 }
 
 /// Counts a question's tokens for a model and returns the call.
-async fn prepare(app: &AppState, model: &Model, price: &PriceList, text: &str) -> Result<DemoCall, Failure> {
+async fn prepare(app: &AppState, model: &Model, price: &PriceList, text: &str) -> Result<PromptCall, Failure> {
     let messages = vec![PromptMessage::text(Role::User, format!("{text}\n\n{BRIEFLY}"))];
     let counted = count(app, no_user(), model, brand::SYSTEM_PROMPT, &messages).await?;
     let output_max = MAX_OUTPUT.min(model.max_output);
@@ -223,7 +197,7 @@ async fn prepare(app: &AppState, model: &Model, price: &PriceList, text: &str) -
     }
     let demand =
         Demand { input: counted.estimated.0, output_min: MIN_OUTPUT.min(output_max).0, output_max: output_max.0 };
-    Ok(DemoCall { model: model.clone(), price: price.clone(), messages, counted, demand })
+    Ok(PromptCall { model: model.clone(), price: price.clone(), messages, counted, demand })
 }
 
 /// The id in the place of a visitor's. No account has it, and no row is written with it.

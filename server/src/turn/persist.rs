@@ -5,14 +5,14 @@ use super::html;
 use super::path::changed;
 use super::prompt::{Fallback, Prompt};
 use super::state::{ActiveTurn, PendingTurn};
-use super::turn_request::TurnRequest;
+use super::turn_request::{TurnRequest, max_cost};
 use super::undo::{Bill, release, undo};
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{CacheMarks, ConversationId, Model, PriceList, Problem, PromptMessage, Tokens, TurnId, Viewer};
+use domain::{CacheMarks, ConversationId, Model, Picos, PriceList, Problem, PromptMessage, Tokens, TurnId, Viewer};
 use providers::api::ApiRequest;
 use providers::estimate::Estimate;
-use quota::Reservation;
+use quota::{Demand, Reservation};
 use std::sync::Arc;
 use store::message::StoredHtml;
 use store::turn::{CallOwner, InsertOutcome, NewCall, NewTurn, PendingCall, Question};
@@ -85,6 +85,40 @@ pub(super) struct AdmittedCall {
     pub api: Option<Arc<ApiRequest>>,
     pub fallback: Option<Fallback>,
     pub reservation: Reservation,
+}
+
+/// A call that is ready to be admitted, whose prompt the server has written: of the demo, or for a summary or a title.
+pub(super) struct PromptCall {
+    pub model: Model,
+    pub price: PriceList,
+    pub messages: Vec<PromptMessage>,
+    pub counted: Estimate,
+    pub demand: Demand,
+}
+
+impl PromptCall {
+    /// Returns the maximum cost.
+    pub fn max_cost(&self) -> Picos {
+        max_cost(&self.model, &self.price, self.demand.input, self.demand.output_max)
+    }
+
+    /// Returns the admitted call, which has no fallback and marks nothing for the provider's cache.
+    pub fn admitted(self, owner: CallOwner, viewer: Viewer, turn_id: TurnId, reservation: Reservation) -> AdmittedCall {
+        let Self { model, price, messages, counted, demand: _ } = self;
+        AdmittedCall {
+            owner,
+            viewer,
+            turn_id,
+            model,
+            price,
+            counted,
+            cache_marks: CacheMarks::None,
+            messages,
+            api: None,
+            fallback: None,
+            reservation,
+        }
+    }
 }
 
 /// Writes the pending ledger row of a call, and confirms the hold.
@@ -222,23 +256,19 @@ async fn insert(
         InsertOutcome::New(call, question) => Ok(Some((call, question))),
         InsertOutcome::Known => Ok(None),
         InsertOutcome::NoConversation => Err(Problem::not_found("conversation").into()),
-        InsertOutcome::NoAttachment => missing_file(app, chat_request.turn_id).await.map(|()| None),
-        InsertOutcome::Changed => check_duplicate(app, chat_request.turn_id).await.map(|()| None),
+        // A file was deleted or sent meanwhile.
+        InsertOutcome::NoAttachment => {
+            let problem = Problem::not_found("file");
+            refuse_unless_duplicate(app, chat_request.turn_id, problem).await.map(|()| None)
+        }
+        InsertOutcome::Changed => refuse_unless_duplicate(app, chat_request.turn_id, changed()).await.map(|()| None),
     }
 }
 
-/// Refuses a turn for a state of the conversation that has changed, unless a duplicate of this turn has changed it.
-async fn check_duplicate(app: &AppState, turn_id: TurnId) -> Result<(), Failure> {
+/// Refuses a turn that couldn't be written, unless a duplicate of it was written and is the reason.
+async fn refuse_unless_duplicate(app: &AppState, turn_id: TurnId, problem: Problem) -> Result<(), Failure> {
     match store::turn::find(&app.db, turn_id).await? {
         Some(_) => Ok(()),
-        None => Err(changed().into()),
-    }
-}
-
-/// Refuses a message one of whose files was deleted or sent meanwhile, unless that was a duplicate of this turn.
-async fn missing_file(app: &AppState, turn_id: TurnId) -> Result<(), Failure> {
-    match store::turn::find(&app.db, turn_id).await? {
-        Some(_) => Ok(()),
-        None => Err(Problem::not_found("file").into()),
+        None => Err(problem.into()),
     }
 }

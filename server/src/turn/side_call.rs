@@ -5,18 +5,14 @@ use super::admit::caps;
 use super::close::close_ended;
 use super::drain;
 use super::open::open;
-use super::persist::{AdmittedCall, persist_call};
+use super::persist::{PromptCall, persist_call};
 use super::record::record_call;
 use super::state::{OpenedTurn, PendingTurn, RunningTurn};
 use super::stream::stream;
-use super::turn_request::max_cost;
 use crate::AppState;
 use crate::failure::{Failure, internal};
-use domain::{
-    CacheMarks, ConversationId, Model, Outcome, PriceList, PromptMessage, Tokens, TurnId, Viewer, WireFormat,
-};
-use providers::estimate::Estimate;
-use quota::{Demand, Refused, Verdict};
+use domain::{ConversationId, Model, Outcome, PriceList, Tokens, TurnId, Viewer, WireFormat};
+use quota::{Refused, Verdict};
 use relay::{Relay, Writer};
 use std::time::Duration;
 use store::turn::{AvailableModel, CallOwner, SidePurpose, TurnContext};
@@ -28,11 +24,7 @@ pub(super) struct SideCall<'a> {
     /// Its own turn.
     pub turn_id: TurnId,
     pub conversation_id: ConversationId,
-    pub model: Model,
-    pub price: PriceList,
-    pub messages: Vec<PromptMessage>,
-    pub counted: Estimate,
-    pub demand: Demand,
+    pub call: PromptCall,
     /// Maximum time. After that the call is stopped as a user would stop it.
     pub max_time: Duration,
 }
@@ -67,30 +59,16 @@ pub(super) fn cheapest_first<'a>(
 }
 
 /// Admits and makes a side call.
-pub(super) async fn run(app: &AppState, context: &TurnContext, call: SideCall<'_>) -> Result<SideResult, Failure> {
+pub(super) async fn run(app: &AppState, context: &TurnContext, side: SideCall<'_>) -> Result<SideResult, Failure> {
+    let SideCall { purpose, viewer, turn_id, conversation_id, call, max_time } = side;
     let caps = caps(app, context, [&call.model.name]);
-    let max_cost = max_cost(&call.model, &call.price, call.demand.input, call.demand.output_max);
-    let admitted = app.quotas.admit(call.viewer, call.turn_id, call.demand, max_cost, &caps).await?;
-    let reservation = match admitted {
+    let reservation = match app.quotas.admit(viewer, turn_id, call.demand, call.max_cost(), &caps).await? {
         Verdict::Granted(reservation) => reservation,
         Verdict::Running => return Ok(SideResult::Running),
         Verdict::Refused(refused) => return Ok(SideResult::Refused(refused)),
     };
-    let SideCall { purpose, viewer, turn_id, conversation_id, model, price, messages, counted, max_time, .. } = call;
-    let admitted = AdmittedCall {
-        owner: CallOwner::Conversation { user_id: viewer.user_id, conversation_id, purpose },
-        viewer: viewer.clone(),
-        turn_id,
-        model,
-        price,
-        counted,
-        cache_marks: CacheMarks::None,
-        messages,
-        api: None,
-        fallback: None,
-        reservation,
-    };
-    let pending = persist_call(app, admitted).await?;
+    let owner = CallOwner::Conversation { user_id: viewer.user_id, conversation_id, purpose };
+    let pending = persist_call(app, call.admitted(owner, viewer.clone(), turn_id, reservation)).await?;
     Ok(within(app, pending, max_time).await?.map_or(SideResult::Nothing, SideResult::Text))
 }
 

@@ -1,5 +1,6 @@
 //! Summarizes a conversation's oldest turns in a side call. It never fails the turn that needs it: without a summary the old messages are left out.
 
+use super::persist::PromptCall;
 use super::prompt::count;
 use super::side_call::{self, SideCall, SideResult, cheapest_first};
 use super::summary_prompt::{self, MAX_BYTES};
@@ -60,12 +61,12 @@ async fn try_to_summarize(app: &AppState, task: &Task<'_>) -> Result<Option<Stri
         // It was tried for this request before.
         Some(_) => return Ok(None),
     }
-    let Some(call) = choose(app, task, turn_id, &context).await? else { return Ok(None) };
+    let Some(side) = choose(app, task, turn_id, &context).await? else { return Ok(None) };
     let quota = app.quotas.quota(task.viewer).await?;
-    if !leaves_room(&quota, call.demand, task.needed_next) {
+    if !leaves_room(&quota, side.call.demand, task.needed_next) {
         return Ok(None);
     }
-    let text = match side_call::run(app, &context, call).await? {
+    let text = match side_call::run(app, &context, side).await? {
         SideResult::Text(text) => text,
         SideResult::Nothing => return Ok(None),
         SideResult::Running => return wait_for_duplicate(app, task).await,
@@ -125,11 +126,7 @@ async fn choose<'a>(
                 viewer: task.viewer,
                 turn_id,
                 conversation_id: task.conversation_id,
-                model: model.clone(),
-                price: price.clone(),
-                messages,
-                counted,
-                demand,
+                call: PromptCall { model: model.clone(), price: price.clone(), messages, counted, demand },
                 max_time: MAX_TIME,
             }));
         }

@@ -2,6 +2,7 @@
 //! the title is the first words of the first message.
 
 use super::answer::Answer;
+use super::persist::PromptCall;
 use super::prompt::count;
 use super::side_call::{self, SideCall, SideResult, cheapest_first};
 use super::state::{PendingTurn, Untitled};
@@ -86,11 +87,7 @@ async fn write(app: &AppState, untitled: &Untitled, response: &str) -> Result<bo
         viewer,
         turn_id,
         conversation_id: *conversation_id,
-        model: model.clone(),
-        price: price.clone(),
-        messages,
-        counted,
-        demand,
+        call: PromptCall { model: model.clone(), price: price.clone(), messages, counted, demand },
         max_time: MAX_TIME,
     };
     let SideResult::Text(text) = side_call::run(app, &context, call).await? else { return Ok(false) };

@@ -314,7 +314,7 @@ async fn quiet_subjects_match_the_ledger() {
     let is_busy = |row: &&(String, bool, OffsetDateTime)| row.1 || row.2 >= now - Duration::minutes(2);
     let busy: HashSet<&str> = rows.iter().filter(is_busy).map(|row| row.0.as_str()).collect();
     let subjects: HashSet<&str> = rows.iter().map(|row| row.0.as_str()).collect();
-    let mut rounds = store::usage::IdleSubjects::default();
+    let mut rounds = store::idle::IdleSubjects::default();
     let listed = rounds.next_round(&app.store, since, now, 1_000).await.unwrap();
     let idle: HashSet<String> = listed.iter().cloned().collect();
     assert_eq!(idle.len(), listed.len());
@@ -333,7 +333,7 @@ async fn quiet_subjects_match_the_ledger() {
     assert!(!busy.is_empty() && busy.len() < subjects.len());
     assert_eq!(idle.iter().map(String::as_str).collect::<HashSet<_>>(), &subjects - &busy);
     for subject in subjects.into_iter().chain(["another subject"]) {
-        let is_idle = store::usage::is_idle(&app.store, subject, since, now).await.unwrap();
+        let is_idle = store::idle::is_idle(&app.store, subject, since, now).await.unwrap();
         assert_eq!(is_idle, idle.contains(subject), "{subject}");
     }
 }

@@ -1,7 +1,7 @@
 //! The ledger by key: what a key's meter is rebuilt from, and what each key has used. `usage_key` has the sums of whole half hours.
 
 use crate::Result;
-use crate::usage::PastUsage;
+use crate::usage::{PastRow, PastUsage};
 use domain::{ApiKeyId, Picos, Tokens, UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -18,7 +18,8 @@ pub async fn history(
     since: OffsetDateTime,
     recent: OffsetDateTime,
 ) -> Result<Vec<PastUsage>> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        PastRow,
         r#"select r.slot::text as "call!", r.slot as "at!", greatest(r.tokens, 0) as "tokens!", r.cost_picos as "cost!", false as "pending!"
            from usage_key r
            where r.api_key_id = $1 and r.slot >= key_slot($2::timestamptz) and r.slot < key_slot($3::timestamptz)
@@ -41,16 +42,7 @@ pub async fn history(
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| PastUsage {
-            call: row.call,
-            at: row.at,
-            tokens: Tokens::from_db(row.tokens),
-            cost: Picos(row.cost),
-            pending: row.pending,
-        })
-        .collect())
+    Ok(rows.into_iter().map(Into::into).collect())
 }
 
 /// Returns the requests, tokens and cost of each of a user's keys since an instant of the last 62 days, exact to the call. Keys without usage are
@@ -89,43 +81,6 @@ pub async fn usage_of_keys(
         .into_iter()
         .map(|row| (row.id.into(), number(row.requests), Tokens::from_db(row.tokens), Picos(row.cost)))
         .collect())
-}
-
-/// Lists the idle keys in rounds of bounded length, each of which continues where the last one ended.
-#[derive(Debug, Default)]
-pub struct IdleKeys {
-    /// The last key of the last round; the nil id if the next round begins with the first key.
-    after: Uuid,
-}
-
-impl IdleKeys {
-    /// Returns the next keys, at most `limit`, with usage since an instant that are idle now: no call is running or was settled in the last two
-    /// minutes. After a round with fewer, the next one begins with the first key again.
-    ///
-    /// # Errors
-    /// Returns an error if the query fails. The next round then repeats this one.
-    pub async fn next_round(
-        &mut self,
-        db: impl PgExecutor<'_>,
-        since: OffsetDateTime,
-        now: OffsetDateTime,
-        limit: u16,
-    ) -> Result<Vec<ApiKeyId>> {
-        let keys = sqlx::query_scalar!(
-            r#"select api_key_id as "id!" from ai_usage where api_key_id > $3 and created_at >= $1 group by api_key_id
-               having bool_and(status <> 'pending') and max(coalesce(settled_at, created_at)) < $2
-               order by api_key_id limit $4"#,
-            since,
-            now - time::Duration::minutes(2),
-            self.after,
-            i64::from(limit),
-        )
-        .fetch_all(db)
-        .await?;
-        let is_full = keys.len() >= usize::from(limit);
-        self.after = keys.last().filter(|_| is_full).copied().unwrap_or_default();
-        Ok(keys.into_iter().map(Into::into).collect())
-    }
 }
 
 /// How long the sums by key are kept: longer than any window of a key and any period of its page.

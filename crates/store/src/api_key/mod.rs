@@ -5,7 +5,7 @@ mod history;
 
 pub use caller::{authenticate, is_allowed_origin, mark_used};
 pub use domain::ApiKey;
-pub use history::{IdleKeys, history, sweep_sums, usage_of_keys};
+pub use history::{history, sweep_sums, usage_of_keys};
 
 use crate::{Result, Tx};
 use domain::{ApiEndpoint, ApiKeyId, ModelName, Picos, Tokens, TripReason, UserId};

@@ -1,9 +1,10 @@
 //! Reads the body of a call.
 
 use crate::AppState;
+use crate::http::extract;
 use crate::turn::ChatRequest;
 use crate::turn::call_request::CallRequest;
-use axum::body::{Bytes, HttpBody as _, to_bytes};
+use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use domain::{Problem, Viewer};
 use providers::api::{ApiFormat, ApiRequest, InvalidRequest};
@@ -14,12 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the size of a body as announced, if it is. A body larger than the plan allows is refused before it is read.
 pub(super) fn announced_size(viewer: &Viewer, request: &Request) -> Result<Option<usize>, Problem> {
-    let max = CallRequest::max_bytes(&viewer.plan);
-    let announced = request.body().size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    match announced {
-        Some(bytes) if bytes > max => Err(CallRequest::too_large(max)),
-        announced => Ok(announced),
-    }
+    extract::announced_size(request, CallRequest::max_bytes(&viewer.plan), CallRequest::too_large)
 }
 
 /// Reads a body of bounded size, and parses it with `parse`.

@@ -154,7 +154,7 @@ async fn rounds_of_idle_keys_cover_all() {
                 from ai_usage, unnest($1::uuid[]) id where purpose = 'chat'";
     sqlx::query(rows).bind(vec![one, two]).execute(&app.db).await.unwrap();
     let now = OffsetDateTime::now_utc();
-    let mut keys = store::api_key::IdleKeys::default();
+    let mut keys = store::idle::IdleKeys::default();
     let mut rounds = Vec::new();
     for _ in 0..4 {
         rounds.push(keys.next_round(&app.store, now - time::Duration::hours(25), now, 1).await.unwrap());

@@ -2,6 +2,7 @@
 //! between admission and write, floods. `./dev chaos` injects the same faults into two servers for ten minutes.
 
 mod flood;
+mod pools;
 mod wire;
 
 use crate::app::TestApp;
@@ -31,11 +32,7 @@ async fn frozen_connections_to_postgres_are_replaced() {
     let app = TestApp::new().await;
     app.limits("free", 1_000, 1_000_000, 100).await;
     let ann = app.user("ann@example.com").await;
-    let (head, name) = app.config.database_url.rsplit_once('/').unwrap();
-    let address = head.rsplit_once('@').map_or(head, |(_, address)| address);
-    let (user, port) = (head.rsplit_once('@').unwrap().0, address.rsplit_once(':').unwrap().1.parse().unwrap());
-    let wire = Wire::to(port).await;
-    let through = format!("{user}@127.0.0.1:{}/{name}", wire.port);
+    let (wire, through) = Wire::to_postgres(&app.config.database_url).await;
     let (url, stop) = app.start_second_with(|config| config.database_url = through).await;
     let there = TestClient { url, ..ann.clone() };
     events(there.send_message("{{words:2}}").await).await;

@@ -12,6 +12,15 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// Starts a proxy to the Postgres of a database URL. Returns it with the URL that leads through it.
+    pub async fn to_postgres(url: &str) -> (Self, String) {
+        let (head, name) = url.rsplit_once('/').unwrap();
+        let (user, address) = head.rsplit_once('@').unwrap();
+        let wire = Self::to(address.rsplit_once(':').unwrap().1.parse().unwrap()).await;
+        let through = format!("{user}@127.0.0.1:{}/{name}", wire.port);
+        (wire, through)
+    }
+
     /// Starts a proxy to a local port.
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

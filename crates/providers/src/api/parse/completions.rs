@@ -75,11 +75,7 @@ fn read_tools<'a>(fields: &mut Fields<'a>, conversation: &mut Conversation<'a>) 
         tools::definition(&mut Fields::new(function, tool.at("function"))?, "parameters", conversation)?;
         keep_rest(&tool, conversation);
     }
-    if let Some(choice) = fields.value("tool_choice") {
-        conversation.tool_choice = Some(tools::openai_choice(choice, Some("function"))?);
-    }
-    conversation.parallel_calls = fields.flag("parallel_tool_calls")?;
-    tools::check_choice(conversation)
+    tools::read_openai_choice(fields, Some("function"), conversation)
 }
 
 fn read_message<'a>(value: &'a Value, path: String, conversation: &mut Conversation<'a>) -> Read<()> {

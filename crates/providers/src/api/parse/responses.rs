@@ -81,11 +81,7 @@ fn read_tools<'a>(fields: &mut Fields<'a>, conversation: &mut Conversation<'a>) 
         tools::only_functions(&mut tool, &["function"])?;
         tools::definition(&mut tool, "parameters", conversation)?;
     }
-    if let Some(choice) = fields.value("tool_choice") {
-        conversation.tool_choice = Some(tools::openai_choice(choice, None)?);
-    }
-    conversation.parallel_calls = fields.flag("parallel_tool_calls")?;
-    tools::check_choice(conversation)
+    tools::read_openai_choice(fields, None, conversation)
 }
 
 fn read_item<'a>(value: &'a Value, path: String, conversation: &mut Conversation<'a>) -> Read<()> {

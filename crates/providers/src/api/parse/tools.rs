@@ -51,8 +51,21 @@ pub(super) fn only_functions(fields: &mut Fields<'_>, allowed: &[&str]) -> Read<
     Err(fields.invalid("type", message))
 }
 
-/// Reads `tool_choice` of both OpenAI formats; `nested` is the field that holds the name in an object.
-pub(super) fn openai_choice<'a>(value: &'a Value, nested: Option<&str>) -> Read<ToolChoice<'a>> {
+/// Reads `tool_choice` and `parallel_tool_calls` of both OpenAI formats; `nested` is the field that holds the name in a choice that is an
+/// object.
+pub(super) fn read_openai_choice<'a>(
+    fields: &mut Fields<'a>,
+    nested: Option<&str>,
+    conversation: &mut Conversation<'a>,
+) -> Read<()> {
+    if let Some(choice) = fields.value("tool_choice") {
+        conversation.tool_choice = Some(openai_choice(choice, nested)?);
+    }
+    conversation.parallel_calls = fields.flag("parallel_tool_calls")?;
+    check_choice(conversation)
+}
+
+fn openai_choice<'a>(value: &'a Value, nested: Option<&str>) -> Read<ToolChoice<'a>> {
     let holder = nested.map_or(value, |field| &value[field]);
     match (value.as_str(), holder["name"].as_str()) {
         (Some("auto"), _) => Ok(ToolChoice::Auto),
