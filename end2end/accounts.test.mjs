@@ -64,7 +64,7 @@ test('a code confirms the address as well, and a new one can be requested', { ti
   await bob.getByRole('link', { name: 'Enter the code' }).click();
   await bob.getByLabel('Code').fill('12 34');
   await bob.getByRole('button', { name: 'Confirm', exact: true }).click();
-  await bob.getByText('Enter the 6 digits of the code in the mail.').waitFor();
+  await bob.getByText('Enter the 6 digits of the code in the email.').waitFor();
   await shot(bob, '3-code');
   await bob.getByRole('button', { name: 'Send a new code' }).click();
   await bob.getByText('A new link and code are on their way.').waitFor();
@@ -94,7 +94,7 @@ test('a forgotten password is reset, which signs in and ends the other session',
   await phone.getByRole('link', { name: 'Forgot password?' }).click();
   await phone.getByLabel('Email').fill('tom@example.com');
   await phone.getByRole('button', { name: 'Send link' }).click();
-  await phone.getByText('Check your mail.').waitFor();
+  await phone.getByText('Check your email.').waitFor();
   const { link } = await mailTo(app, 'tom@example.com', 'Set a new password');
   await phone.goto(link);
   await phone.getByLabel('New password').fill('too short');

@@ -29,6 +29,12 @@ const idle = (page, count) => page.waitForFunction((expected) => {
   const shown = [...document.querySelectorAll('.answer')].filter((answer) => answer.checkVisibility());
   return shown.length === expected && !document.querySelector('#chat[data-busy]');
 }, count);
+// The sizes of the buttons below the first answer, and the gaps between them.
+const actionRow = (page) => answers(page).first().locator('.actions button').evaluateAll((all) => {
+  const boxes = all.map((button) => button.getBoundingClientRect());
+  const gaps = boxes.slice(1).map((box, index) => Math.round(box.left - boxes[index].right));
+  return { count: all.length, sizes: [...new Set(boxes.map(({ width, height }) => `${Math.round(width)} x ${Math.round(height)}`))], gaps: [...new Set(gaps)] };
+});
 const sentLast = async () => (await app.served()).at(-1).sent.map((message) => message.text.trim());
 
 test('a message is edited in its place, and both versions stay', { timeout: 600_000 }, async () => {
@@ -37,6 +43,7 @@ test('a message is edited in its place, and both versions stay', { timeout: 600_
   await idle(ann, 1);
   await send(ann, '{{words:4}} second');
   await idle(ann, 2);
+  assert.deepEqual(await actionRow(ann), { count: 5, sizes: ['32 x 32'], gaps: [0] });
   // The live message can be edited before a reload. Escape leaves it as it is. The button stands beside the message and takes no row.
   await questions(ann).first().hover();
   const [message, edit] = await Promise.all(['.message', '[data-edit]'].map((part) => questions(ann).first().locator(part).boundingBox()));
@@ -145,6 +152,7 @@ test('phones: edit and versions by touch', { timeout: 600_000 }, async () => {
   // On-screen keyboards have no Shift+Enter, so Enter has begun a new line.
   await phone.locator('#send').tap();
   await idle(phone, 1);
+  assert.deepEqual(await actionRow(phone), { count: 5, sizes: ['44 x 44'], gaps: [0] });
   const edit = questions(phone).first().getByRole('button', { name: 'Edit message' });
   const size = await edit.boundingBox();
   assert.ok(size.width >= 40 && size.height >= 40, JSON.stringify(size));

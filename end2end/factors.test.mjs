@@ -65,7 +65,7 @@ test('add a passkey, sign in with it, confirm, rename, and live without a passwo
   await addDevice(ann);
   await signUp(ann, app, 'ann@example.com', 'Ann');
   await addPasskey(ann, 'Laptop');
-  await mailTo(app, 'ann@example.com', 'A way to sign in was added');
+  await mailTo(app, 'ann@example.com', 'A sign-in method was added');
   await ann.getByText('Laptop', { exact: true }).waitFor();
   await shot(ann, '1-passkey');
 
@@ -114,7 +114,7 @@ test('a passkey is removed and a user who is not verified is refused', { timeout
   await bob.goto(`${app.url}/settings/security`);
   await button(bob, 'Remove the passkey Passkey').click();
   await bob.getByText('The passkey was removed.').waitFor();
-  await mailTo(app, 'bob@example.com', 'A way to sign in was removed');
+  await mailTo(app, 'bob@example.com', 'A sign-in method was removed');
   await signOut(bob);
   await bob.goto(`${app.url}/sign-in`);
   await button(bob, 'Sign in with a passkey').click();
@@ -128,7 +128,7 @@ test('an authenticator app asks for a code, and recovery codes replace it', { ti
   const { secret, codes } = await setUp(cleo);
   assert.equal(codes.length, 10);
   await shot(cleo, '4-recovery-codes');
-  await cleo.getByRole('link', { name: 'I have stored them' }).click();
+  await cleo.getByRole('link', { name: 'I\'ve saved them' }).click();
   await cleo.getByText('10 codes are left.').waitFor();
 
   const phone = await browser.visitor();

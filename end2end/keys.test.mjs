@@ -40,10 +40,10 @@ test('a key is created, copied once, limited, paused and revoked', { timeout: 60
   await page.getByText('Anthropic SDK', { exact: true }).first().click();
   assert.ok((await page.locator('#snippet-anthropic').textContent()).includes(`base_url="${app.url}"`));
 
-  await page.getByRole('link', { name: 'I have stored it' }).click();
+  await page.getByRole('link', { name: 'I\'ve saved it' }).click();
   await page.getByText('Not used yet.').waitFor();
   assert.ok(!(await page.content()).includes(secret), 'it is shown once');
-  await page.getByText('You have as many keys as your plan allows.').waitFor();
+  await page.getByText("You've reached your plan's limit of API keys.").waitFor();
   await shot(page, '2-list');
   await page.getByRole('link', { name: 'Edit the key Editor' }).click();
   assert.equal(await page.getByLabel('Requests per minute').inputValue(), '5');

@@ -103,3 +103,21 @@ test('the button that saves a row is in view, however wide its table is', { time
     }
   }
 });
+
+test('on a phone the table of the top users scrolls in its frame, beside the names', { timeout: 600_000 }, async () => {
+  const owner = await signedIn();
+  await owner.setViewportSize({ width: 390, height: 844 });
+  await owner.goto(`${app.url}/admin`);
+  const frame = owner.getByRole('region', { name: 'Top users' });
+  const name = frame.getByRole('rowheader').first();
+  await name.waitFor();
+  await name.scrollIntoViewIfNeeded();
+  const before = await name.boundingBox();
+  await frame.evaluate((element) => { element.scrollLeft = element.scrollWidth; });
+  const found = await name.evaluate((cell) => {
+    const { left, top, width, height } = cell.getBoundingClientRect();
+    const shown = [0.1, 0.5, 0.9].every((part) => cell.contains(document.elementFromPoint(left + part * width, top + height / 2)));
+    return { left, shown, scrolled: cell.closest('.table-scroll').scrollLeft > 0, fits: document.documentElement.scrollWidth <= window.innerWidth };
+  });
+  assert.deepEqual(found, { left: before.x, shown: true, scrolled: true, fits: true });
+});

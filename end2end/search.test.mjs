@@ -24,15 +24,36 @@ async function start(email, options = {}) {
   return page;
 }
 
-test('the palette opens by Ctrl+K, finds while typing and opens a message', { timeout: 600_000 }, async () => {
+test('the palette lists recent conversations, finds while typing and opens a message', { timeout: 600_000 }, async () => {
   const ann = await start('ann@example.com');
   await ann.keyboard.press('Control+k');
   const palette = ann.locator('#palette');
   await palette.waitFor();
+  // While the field is empty it lists recent conversations, without a request. The open one isn't among them.
+  const searches = [];
+  ann.on('request', (request) => { if (request.url().includes('/search/results')) searches.push(request.url()); });
+  const recent = palette.locator('section', { hasText: 'Recent conversations' }).locator('a');
+  await recent.first().waitFor();
+  const links = await recent.evaluateAll((all) => all.map((link) => link.getAttribute('href')));
+  const listed = await ann.locator('#conversations .entry-link:not([aria-current])').evaluateAll((all) => all.map((link) => link.getAttribute('href')));
+  assert.equal(links.length, 1);
+  assert.deepEqual(links, listed);
+  await inspect(ann);
+  await ann.keyboard.press('ArrowDown');
+  assert.equal(await ann.evaluate(() => document.activeElement.getAttribute('href')), links[0]);
+  await ann.keyboard.press('ArrowUp');
   await ann.keyboard.type('mietv');
   await palette.locator('mark').filter({ hasText: 'Mietv' }).first().waitFor();
   await inspect(ann);
   await ann.screenshot({ path: join(shots, 'search-palette.png') });
+  assert.equal(await recent.count(), 0);
+  assert.ok(searches.length > 0);
+  const before = searches.length;
+  await ann.locator('#palette-text').fill('');
+  await recent.first().waitFor();
+  assert.equal(searches.length, before);
+  await ann.keyboard.type('mietv');
+  await palette.locator('mark').filter({ hasText: 'Mietv' }).first().waitFor();
   await ann.keyboard.press('ArrowDown');
   await ann.keyboard.press('ArrowUp');
   assert.equal(await ann.evaluate(() => document.activeElement.id), 'palette-text');
@@ -44,6 +65,14 @@ test('the palette opens by Ctrl+K, finds while typing and opens a message', { ti
   await palette.waitFor();
   await ann.keyboard.press('Escape');
   await palette.waitFor({ state: 'hidden' });
+  // Enter opens a recent conversation.
+  await ann.keyboard.press('Control+k');
+  await recent.first().waitFor();
+  const other = await recent.first().getAttribute('href');
+  await ann.keyboard.press('ArrowDown');
+  await ann.keyboard.press('Enter');
+  await ann.waitForURL(app.url + other);
+  await woken(ann);
   // The link in the sidebar opens it too, and Enter leads to the page with all results.
   await ann.locator('#sidebar [data-search]').click();
   await palette.waitFor();

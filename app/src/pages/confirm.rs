@@ -45,7 +45,7 @@ fn ProofMethods(factors: FactorsView) -> impl IntoView {
         {has_passkey.then(|| view! { <PasskeyButton ceremony="/sign-in/confirm/passkey" label="Use a passkey"/> })}
         {has_totp.then(|| view! { <Code/> })}
         <ServiceRow providers confirms=true is_divided/>
-        {by_mail.then(|| view! { <p class="auth-links"><a href="/forgot">"Set a password by mail"</a></p> })}
+        {by_mail.then(|| view! { <p class="auth-links"><a href="/forgot">"Set a password by email"</a></p> })}
     }
 }
 
@@ -73,7 +73,7 @@ fn Code() -> impl IntoView {
         <form method="post" action="/sign-in/confirm" class="stack">
             <NextField/>
             {factor.map(|factor| view! { <input type="hidden" name="factor" value=factor/> })}
-            <Field name="code" label="Code of your authenticator app" kind="text" autocomplete="one-time-code"/>
+            <Field name="code" label="Code from your authenticator app" kind="text" autocomplete="one-time-code"/>
             <button class="secondary">"Use the code"</button>
         </form>
     }

@@ -14,7 +14,7 @@ pub fn EmailUndo() -> impl IntoView {
     let token = context.query("token").filter(|token| !token.is_empty() && context.form.errors.is_empty());
     let body = match token {
         Some(token) => view! {
-            <p>"Your account gets the address back that this mail was sent to, and ways to sign in that were added since the change are removed. Then set a new password, because someone else may know the current one."</p>
+            <p>"Your account goes back to the address that this email was sent to, and sign-in methods that were added since the change are removed. Set a new password afterwards, because someone else may know the current one."</p>
             <form method="post" action="/email/undo" class="stack">
                 <input type="hidden" name="token" value=token/>
                 <button>"Restore email address"</button>
@@ -23,7 +23,7 @@ pub fn EmailUndo() -> impl IntoView {
         .into_any(),
         None => view! {
             <FormError/>
-            <p>"To restore the previous email address of an account, open the link in the mail that we sent to that address. It works for 7 days."</p>
+            <p>"To restore the previous email address of an account, open the link in the email that we sent to that address. It works for 7 days."</p>
         }
         .into_any(),
     };

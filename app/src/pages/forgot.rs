@@ -38,7 +38,7 @@ fn Request() -> impl IntoView {
 #[component]
 fn Sent() -> impl IntoView {
     view! {
-        <p class="done" role="status"><Draw icon=Icon::Mail/>"Check your mail."</p>
-        <p>"If there is an account with this address, a link to set a new password is on its way. It works for 30 minutes. No mail? Check the spam folder, or "<a href="/forgot">"send another link"</a>"."</p>
+        <p class="done" role="status"><Draw icon=Icon::Mail/>"Check your email."</p>
+        <p>"If there is an account with this address, a link to set a new password is on its way. It works for 30 minutes. No email? Check the spam folder, or "<a href="/forgot">"send another link"</a>"."</p>
     }
 }

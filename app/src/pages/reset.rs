@@ -13,7 +13,7 @@ pub fn Reset() -> impl IntoView {
         Some(token) => view! { <NewPassword token/> }.into_any(),
         None => view! {
             <FormError/>
-            <p>"To set a new password, open the link in the mail that we sent you."</p>
+            <p>"To set a new password, open the link in the email that we sent you."</p>
         }
         .into_any(),
     };

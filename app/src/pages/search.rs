@@ -11,6 +11,9 @@ use domain::Role;
 use domain::search::{MAX_SEARCH, Piece};
 use leptos::prelude::*;
 
+/// What is shown while nothing is searched for.
+pub const EMPTY_SEARCH: &str = "Search the titles and messages of your conversations.";
+
 /// Renders the page.
 #[component]
 pub fn Search() -> impl IntoView {
@@ -53,7 +56,7 @@ pub fn SearchResults(
     };
     let is_empty = titles.is_empty() && messages.is_empty();
     let sentence = match (text.trim().is_empty(), is_later) {
-        (true, _) => "Type words that your titles or messages contain.".to_owned(),
+        (true, _) => EMPTY_SEARCH.to_owned(),
         (false, true) => "No older messages.".to_owned(),
         (false, false) => {
             format!("Nothing found for “{}”. Check the spelling, or search for fewer words.", text.trim())

@@ -120,7 +120,7 @@ pub fn UsageDetails(
     let by_caller = callers.iter().any(|(label, _)| label != "Chat").then(|| {
         let rows =
             callers.iter().map(|(label, sum)| row(label.clone().into_any(), sum, &total, shows_cost)).collect_view();
-        view! { <Sums title="By chat and API key" head="Made with" shows_cost>{rows}</Sums> }
+        view! { <Sums title="By chat and API key" head="Source" shows_cost>{rows}</Sums> }
     });
     view! {
         <section class="figures">
@@ -216,7 +216,7 @@ fn RecentTurns(
         });
         view! {
             <tr>
-                <th scope="row">{turn.at}</th>{conversation}<td data-label="Model">{model_label(turn.model)}</td><td data-label="Ended">{ended(&turn.status)}</td>
+                <th scope="row">{turn.at}</th>{conversation}<td data-label="Model">{model_label(turn.model)}</td><td data-label="Status">{ended(&turn.status)}</td>
                 <td class="end" data-label="Tokens">{turn.tokens.to_string()}</td>
                 {shows_cost.then(|| view! { <td class="end" data-label="Cost">{turn.cost.to_string()}</td> })}
             </tr>
@@ -230,7 +230,7 @@ fn RecentTurns(
                 <table class="compact numbers stacks">
                     <thead><tr>
                         <th scope="col">"When"</th>{shows_conversations.then(|| view! { <th scope="col">"Conversation"</th> })}
-                        <th scope="col">"Model"</th><th scope="col">"Ended"</th>
+                        <th scope="col">"Model"</th><th scope="col">"Status"</th>
                         <th scope="col" class="end">"Tokens"</th>
                         {shows_cost.then(|| view! { <th scope="col" class="end">"Cost"</th> })}
                     </tr></thead>

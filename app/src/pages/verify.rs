@@ -56,7 +56,7 @@ fn ByCode(viewer: Viewer) -> impl IntoView {
             <button>"Confirm"</button>
         </form>
         <form method="post" action="/verify/resend" class="stack"><NextField/><button class="secondary">"Send a new code"</button></form>
-        <p class="auth-links">"Wrong address? " <a href="/settings">"Change it"</a>". No mail? Check the spam folder."</p>
+        <p class="auth-links">"Wrong address? " <a href="/settings">"Change it"</a>". No email? Check the spam folder."</p>
         <p class="auth-links"><a href="/chat">"Back to the chat"</a></p>
     }
 }

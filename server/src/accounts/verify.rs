@@ -81,7 +81,7 @@ pub(crate) async fn by_code(
 ) -> Result<(), Rejection> {
     let user_id = viewer.user_id;
     let code = tokens::entered_code(typed)
-        .ok_or_else(|| Rejection::invalid("code", "Enter the 6 digits of the code in the mail."))?;
+        .ok_or_else(|| Rejection::invalid("code", "Enter the 6 digits of the code in the email."))?;
     attempts::count_attempt(app, &client.origin, Attempt::Verify { user_id }).await?;
     let hash = |key: &[u8; 32]| tokens::code_hash(key, TokenKind::VerifyEmail, user_id, &code);
     let hashes = app.config.codes_keys().map(hash).collect::<anyhow::Result<Vec<_>>>()?;

@@ -253,7 +253,7 @@ fn refused_sign_ups(app: &AppState, now: OffsetDateTime) -> Vec<Cause> {
 fn untrusted_proxies(app: &AppState) -> Vec<Cause> {
     let cause = |ignored: IgnoredForward| Cause {
         message: format!(
-            "Requests from {} are forwarded, but TRUSTED_PROXIES doesn't name it: all users behind it share one allowance of attempts.",
+            "Requests from {} are forwarded, but TRUSTED_PROXIES doesn't name it: all users behind it share one attempt limit.",
             ignored.peer
         ),
         about: ignored.peer,

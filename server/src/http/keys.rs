@@ -115,7 +115,7 @@ fn origins(text: &str) -> Result<Vec<String>, String> {
     let mut origins: Vec<String> = Vec::new();
     for line in text.split_whitespace() {
         let origin = origin(line).ok_or_else(|| {
-            format!("{} isn't an origin. Enter one on each line, like https://app.example.com.", shortened(line))
+            format!("{} isn't an origin. Enter one per line, like https://app.example.com.", shortened(line))
         })?;
         if !origins.contains(&origin) {
             origins.push(origin);

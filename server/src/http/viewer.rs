@@ -113,7 +113,7 @@ pub(crate) async fn verified(State(app): State<AppState>, request: Request, next
     if viewer(&request).is_none_or(|viewer| viewer.is_verified) {
         return next.run(request).await;
     }
-    let message = "Confirm your email address before you add a way to sign in.";
+    let message = "Confirm your email address before you add a sign-in method.";
     let problem = Problem::new(ProblemKind::VerifyEmail, message);
     let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
     if is_json { Failure(problem).into_response() } else { pages::problem(&app, request, problem).await }

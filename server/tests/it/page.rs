@@ -189,6 +189,7 @@ async fn chat_pages_have_each_element_of_their_island_once() {
             "palette",
             "palette-text",
             "palette-results",
+            "palette-recent",
             "theme-next",
             "show-shortcuts",
             "delete-button",

@@ -71,7 +71,7 @@ fn Shown(health: HealthView) -> impl IntoView {
         </section>
         <section>
             <h2>"Alerts"</h2>
-            {table("Alerts", &["Alert", "Since", "Until"], health.alerts.into_iter().map(alert).collect(), "None. Alerts about users with a large share of usage, spend caps, failing providers, dead letters and usage counters appear here and are sent by mail and webhook.")}
+            {table("Alerts", &["Alert", "Since", "Until"], health.alerts.into_iter().map(alert).collect(), "None. Alerts about users with a large share of usage, spend caps, failing providers, dead letters and usage counters appear here and are sent by email and webhook.")}
         </section>
         <section>
             <h2>"Needs attention"</h2>
@@ -132,7 +132,12 @@ fn table(label: &'static str, heads: &'static [&'static str], rows: Vec<AnyView>
         return view! { <p class="hint">{empty}</p> }.into_any();
     }
     let number = |head: &str| matches!(head, "Amount" | "Attempts").then_some("end");
-    let heads = heads.iter().map(|head| view! { <th scope="col" class=number(head)>{*head}</th> }).collect_view();
+    let heads = heads.iter().map(|head| match *head {
+        // A column of buttons has no name, and an empty heading would be announced.
+        "" => view! { <td></td> }.into_any(),
+        head => view! { <th scope="col" class=number(head)>{head}</th> }.into_any(),
+    });
+    let heads = heads.collect_view();
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label=label>
             <table class="compact"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>
@@ -158,7 +163,7 @@ fn ignored_forward(ignored: IgnoredForward) -> AnyView {
     view! {
         <p class="note">
             {format!("{times} had an X-Forwarded-For header that was ignored, the last one from {peer} at {}. ", moment(at))}
-            "If that is your proxy, add it to TRUSTED_PROXIES: until then all users behind it share one allowance of attempts. Otherwise a client tried to forge its address, and nothing needs to be done."
+            "If that is your proxy, add it to TRUSTED_PROXIES: until then all users behind it share one attempt limit. Otherwise a client tried to forge its address, and nothing needs to be done."
         </p>
     }
     .into_any()
@@ -175,8 +180,8 @@ fn flag(flag: BillingFlag) -> AnyView {
         "dispute" => "Chargeback",
         "dispute_won" => "Chargeback won: the amount was returned",
         "orphan" => "Subscription without an account",
-        "two_customers" => "Second Stripe customer of one user",
-        "two_subscriptions" => "Two subscriptions of one user",
+        "two_customers" => "User with two Stripe customers",
+        "two_subscriptions" => "User with two subscriptions",
         "other_currency" => "Checkout refused: the user has paid in another currency",
         "unknown_product" => "Subscription to an unknown plan",
         _ => "Other",

@@ -43,7 +43,7 @@ fn Shown(plans: Vec<PlanRow>, models: Vec<ModelName>) -> impl IntoView {
                 <tbody>{rows}</tbody>
             </table>
         </div>
-        <p class="hint">"Maximum cost: what one user costs in 30 days who uses all tokens of each day, at the highest price of the plan's models."</p>
+        <p class="hint">"Maximum cost: what a user who uses all tokens of every day costs in 30 days, at the highest price of the plan's models."</p>
         <p class="hint">
             "Usage is not reset. Names, prices and trials are changed by "<code>"quotient plans set"</code>", new plans added by "
             <code>"quotient plans add"</code>"; "<code>"quotient plans push"</code>" then changes them in Stripe."

@@ -96,7 +96,7 @@ fn shared_origin(same_block: Option<u64>, same_address: Option<u64>) -> String {
     // The server counts no further.
     let number = |n: u64| if n < 1_000 { n.to_string() } else { "1,000 or more".to_owned() };
     let block = same_block.map(|n| format!("{} accounts from this address block", number(n)));
-    let address = same_address.map(|n| format!("{} with the same normalised address", number(n)));
+    let address = same_address.map(|n| format!("{} with the same normalized address", number(n)));
     block.into_iter().chain(address).collect::<Vec<_>>().join("; ")
 }
 
@@ -108,8 +108,8 @@ mod tests {
     fn risks_name_what_accounts_share() {
         assert_eq!(shared_origin(None, None), "");
         assert_eq!(shared_origin(Some(3), None), "3 accounts from this address block");
-        assert_eq!(shared_origin(None, Some(2)), "2 with the same normalised address");
-        let both = "1,000 or more accounts from this address block; 2 with the same normalised address";
+        assert_eq!(shared_origin(None, Some(2)), "2 with the same normalized address");
+        let both = "1,000 or more accounts from this address block; 2 with the same normalized address";
         assert_eq!(shared_origin(Some(1_000), Some(2)), both);
     }
 }

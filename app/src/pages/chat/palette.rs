@@ -1,9 +1,11 @@
-//! The search palette, opened by Ctrl+K or ⌘K and by the sidebar's link. Its form leads to the search page.
+//! The search palette, opened by Ctrl+K or ⌘K and by the sidebar's link. While its field is empty it lists recent conversations. Its form leads to
+//! the search page.
 
 use crate::browser::api;
 use crate::browser::controls::opens_elsewhere;
 use crate::browser::dom::{self, PageElement, PageEvent};
 use crate::components::icon::{Draw, Icon};
+use crate::pages::search::EMPTY_SEARCH;
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -12,6 +14,11 @@ use std::rc::Rc;
 
 /// Milliseconds without a key after which the results are loaded.
 const PAUSE_MS: u32 = 150;
+/// Maximum number of recent conversations.
+const MAX_RECENT: usize = 8;
+/// Selects the sidebar's links to the conversations that were active last, without the open one and the pinned ones, which the sidebar shows first.
+/// Nothing matches on a later page of the list, which has a link to the newest conversations above it.
+const RECENT: &str = "#conversations-nav:not(:has(> .more)) li:not([data-pinned]) > .entry-link:not([aria-current])";
 
 /// The dialog.
 #[component]
@@ -23,6 +30,12 @@ pub(super) fn Palette() -> impl IntoView {
                 <input id="palette-text" type="search" name="q" maxlength="200" autocomplete="off" placeholder="Search your conversations" aria-label="Search your conversations"/>
             </form>
             <div id="palette-results" role="region" aria-label="Results" aria-live="polite" translate="no"></div>
+            <template id="palette-recent">
+                <div class="search-results">
+                    <section><h2>"Recent conversations"</h2><ul></ul></section>
+                    <p class="hint">{EMPTY_SEARCH}</p>
+                </div>
+            </template>
         </dialog>
     }
 }
@@ -70,26 +83,26 @@ impl SearchDialog {
             // On phones it is a popover above the page.
             sidebar.hide_popover();
         }
+        // Before the dialog opens, so that screen readers don't announce the list as a change.
+        self.search();
         self.dialog.show_modal();
         self.text.focus();
-        self.search();
     }
 
-    /// Loads the results once no key was pressed for a while.
+    /// Loads the results once no key was pressed for a while. Shows recent conversations at once if the field is empty.
     fn search(self: &Rc<Self>) {
         let number = self.searches.get().wrapping_add(1);
         self.searches.set(number);
+        if self.text.value().trim().is_empty() {
+            return self.show_recent();
+        }
         let palette = Rc::clone(self);
         spawn_local(async move {
             TimeoutFuture::new(PAUSE_MS).await;
-            let text = palette.text.value();
             if palette.searches.get() != number {
                 return;
             }
-            if text.trim().is_empty() {
-                return palette.results.clear();
-            }
-            let found = api::search_results(&text).await;
+            let found = api::search_results(&palette.text.value()).await;
             if palette.searches.get() == number {
                 match found {
                     Ok(html) => palette.results.set_html(&html),
@@ -97,6 +110,23 @@ impl SearchDialog {
                 }
             }
         });
+    }
+
+    /// Lists the recent conversations by the sidebar's links, which are current without a request. Without any, the style sheet shows the hint.
+    fn show_recent(&self) {
+        self.results.clear();
+        let recent = dom::from_template("palette-recent", ".search-results");
+        let (Some(recent), Some(sidebar)) = (recent, dom::element("conversations-nav")) else { return };
+        let Some(list) = recent.find("ul") else { return };
+        for link in sidebar.find_all(RECENT).iter().take(MAX_RECENT) {
+            let (Some(row), Some(link)) = (PageElement::create("li"), link.copy()) else { continue };
+            link.set("class", "found-title");
+            // The original is hidden while it is renamed.
+            link.show(true);
+            row.append(&link);
+            list.append(&row);
+        }
+        self.results.append(&recent);
     }
 
     /// Moves the focus between the field and the results.

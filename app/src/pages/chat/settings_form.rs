@@ -52,7 +52,7 @@ pub(super) fn Settings(
             <PresetChoice action=action.clone() presets is_temporary/>
             <form id="settings-form" method="post" action=action class="stack">
                 <SettingsFields settings models hint="For this conversation only. Sent with every message, so it counts toward your tokens."/>
-                <p class="hint" data-slot="new" hidden=!is_new>"Used from the first message on."</p>
+                <p class="hint" data-slot="new" hidden=!is_new>"Used from the first message."</p>
                 <button class="small" data-slot="save" hidden=is_new>"Save"</button>
                 <button type="button" class="secondary small" data-slot="close" hidden=!is_new popovertarget="settings" popovertargetaction="hide">"Done"</button>
             </form>

@@ -6,8 +6,8 @@ use leptos::prelude::*;
 const SHORTCUTS: [(&str, &str); 7] = [
     ("Enter", "Send the message"),
     ("Shift+Enter", "Start a new line"),
-    ("↑", "Edit your last message, in an empty box"),
-    ("Esc", "Stop the response, or close what is open"),
+    ("↑", "Edit your last message, if the message box is empty"),
+    ("Esc", "Stop the response, or close a menu or dialog"),
     ("Ctrl+K", "Search your conversations, also with ⌘+K"),
     ("?", "Show these shortcuts"),
     ("Tab", "Go to the next control"),

@@ -123,7 +123,7 @@ pub(super) fn AnswerFoot(
                 <button type="button" class="quiet icon-button again" data-again=true aria-label=retry title=retry>
                     <Draw icon=Icon::Retry/><span class="label">"Try again"</span>
                 </button>
-                <button type="button" class="quiet icon-button narrow" data-again-with=true popovertarget="again-models"
+                <button type="button" class="quiet icon-button" data-again-with=true popovertarget="again-models"
                     aria-label="Regenerate with another model" title="Regenerate with another model"><Draw icon=Icon::ChevronDown/></button>
                 {is_rated.then(|| view! {
                     <button type="button" class="quiet icon-button" data-good=true aria-pressed=pressed(true) aria-label="Good response" title="Good response">

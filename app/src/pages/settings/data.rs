@@ -22,7 +22,7 @@ pub fn Data() -> impl IntoView {
             <section class="setting">
                 <h2>"Export"</h2>
                 <form method="post" action="/settings/data/export" class="stack">
-                    <p>"Everything that belongs to your account in one ZIP: conversations as text and as data, attached files, usage, ways to sign in, sessions, activity and invoices."</p>
+                    <p>"Everything that belongs to your account in one ZIP: conversations as text and as data, attached files, usage, sign-in methods, sessions, activity and invoices."</p>
                     <button class="secondary">"Download ZIP"</button>
                 </form>
             </section>

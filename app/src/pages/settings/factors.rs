@@ -106,7 +106,7 @@ fn WithoutApp() -> impl IntoView {
 fn WithApp() -> impl IntoView {
     view! {
         <form method="post" action="/settings/security/totp/remove" class="stack">
-            <p>"On. You enter a code from your app when you sign in or reset your password by mail."</p>
+            <p>"On. You enter a code from your app when you sign in or reset your password by email."</p>
             <button class="secondary">"Remove authenticator app"</button>
         </form>
     }

@@ -45,7 +45,7 @@ fn is_verified() -> bool {
 /// Takes the place of what adds a way to sign in, until the viewer's address is confirmed.
 #[component]
 fn ConfirmFirst() -> impl IntoView {
-    view! { <p class="hint"><a href="/verify">"Confirm your email address"</a>" before you add a way to sign in."</p> }
+    view! { <p class="hint"><a href="/verify">"Confirm your email address"</a>" before you add a sign-in method."</p> }
 }
 
 /// Confirms the change that the query parameter `saved` names. Renders nothing without it.
@@ -57,7 +57,7 @@ fn Saved() -> impl IntoView {
 
 fn saved(what: &str) -> Option<&'static str> {
     Some(match what {
-        "instructions" => "Your instructions were saved. They apply from the next message on.",
+        "instructions" => "Your instructions were saved. They apply from your next message.",
         "preset" => "The preset was saved.",
         "preset-removed" => "The preset was deleted.",
         "name" => "Your name was changed.",

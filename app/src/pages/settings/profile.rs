@@ -31,7 +31,7 @@ fn Shown(viewer: Viewer) -> impl IntoView {
             <h2>"Name"</h2>
             <form method="post" action="/settings/name" class="stack">
                 <Field name="name" label="Name" kind="text" autocomplete="name" value=viewer.name.clone() optional=true
-                    hint="Shown only to you and in our mails to you."/>
+                    hint="Shown only to you and in our emails to you."/>
                 <button>"Save name"</button>
             </form>
         </section>
@@ -40,7 +40,7 @@ fn Shown(viewer: Viewer) -> impl IntoView {
             <form method="post" action="/settings/email" class="stack">
                 <EmailState email=viewer.email.clone() is_verified=viewer.is_verified/>
                 <Field name="email" label="New email" kind="email" autocomplete="email"
-                    hint="We send a link to the new address. It replaces the current one when you open the link. The current one is notified and can undo the change for 7 days."/>
+                    hint="We send a link to the new address. It replaces the current one when you open the link. We also notify the current address, with a link that undoes the change for 7 days."/>
                 <CurrentPassword/>
                 <button>"Change email"</button>
             </form>

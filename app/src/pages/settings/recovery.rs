@@ -23,13 +23,13 @@ pub fn Recovery() -> impl IntoView {
 #[component]
 fn Codes(codes: Vec<String>) -> impl IntoView {
     view! {
-        <p class="done" role="status">"Your authenticator app is on. Each of these codes replaces its code once."</p>
+        <p class="done" role="status">"Your authenticator app is on. You can use each of these recovery codes once instead of a code from the app."</p>
         <section class="setting">
             <h2>"Keep them safe"</h2>
             <div class="stack">
                 <p>"Print them or store them in a password manager. They are shown only now, and earlier ones no longer work."</p>
                 <ul class="codes">{codes.into_iter().map(|code| view! { <li><code>{code}</code></li> }).collect_view()}</ul>
-                <p><a class="button" href="/settings/security">"I have stored them"</a></p>
+                <p><a class="button" href="/settings/security">"I've saved them"</a></p>
             </div>
         </section>
     }

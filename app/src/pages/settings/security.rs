@@ -54,7 +54,7 @@ fn Shown(view: SecurityView) -> impl IntoView {
         <section class="setting">
             <h2>"Sessions"</h2>
             <div class="stack">
-                <p class="hint">"Browsers in which you are signed in. End those that you don't recognize, and change your password."</p>
+                <p class="hint">"Browsers where you're signed in. If you don't recognize one, end its session and change your password."</p>
                 <ul class="entries">{rows}</ul>
                 {end_others}
             </div>
@@ -97,17 +97,17 @@ fn session_row(session: SessionView, now: OffsetDateTime) -> impl IntoView {
 fn describe(event: SecurityEvent) -> (&'static str, bool) {
     match event {
         SecurityEvent::SignIn => ("Signed in", false),
-        SecurityEvent::SignInFailed => ("Sign-in failed: wrong password or refused passkey", true),
-        SecurityEvent::CodeFailed => ("Wrong code of the second factor", true),
+        SecurityEvent::SignInFailed => ("Sign-in failed: incorrect password or rejected passkey", true),
+        SecurityEvent::CodeFailed => ("Wrong second-factor code", true),
         SecurityEvent::SignOut => ("Signed out", false),
         SecurityEvent::PasswordChanged => ("Password changed", false),
         SecurityEvent::ResetRequested => ("Password reset requested", true),
         SecurityEvent::EmailChanged => ("Email address changed", false),
-        SecurityEvent::IdentityConnected => ("Account at another service connected", false),
-        SecurityEvent::IdentityRemoved => ("Account at another service disconnected", false),
+        SecurityEvent::IdentityConnected => ("Connected account added", false),
+        SecurityEvent::IdentityRemoved => ("Connected account removed", false),
         SecurityEvent::SessionEnded => ("Session ended", false),
-        SecurityEvent::FactorAdded => ("Way to sign in added", false),
-        SecurityEvent::FactorRemoved => ("Way to sign in removed", false),
+        SecurityEvent::FactorAdded => ("Sign-in method added", false),
+        SecurityEvent::FactorRemoved => ("Sign-in method removed", false),
         SecurityEvent::ApiKeyCreated => ("API key created", false),
         SecurityEvent::ApiKeyRevoked => ("API key revoked", false),
         SecurityEvent::AccountDeleted => ("Account deleted", false),

@@ -185,7 +185,7 @@ async fn undoing_a_change_of_address_removes_newer_factors_only() {
     for name in ["ann", "bob", "cat"] {
         let from = format!("{name}@example.com");
         let undo = letter(&app, &from, "Your email address was changed", 1).await;
-        assert!(undo.text.contains("ways to sign in that were added since the change are removed"));
+        assert!(undo.text.contains("sign-in methods that were added since the change are removed"));
         assert_eq!(redirect(&app.visitor().form("/email/undo", &[("token", undo.token())]).await), "/forgot");
         let mail = letter(&app, &from, "Your email address was changed back", 1).await;
         assert!(mail.text.contains("that were added since the change were removed"), "{}", mail.text);

@@ -85,7 +85,7 @@ async fn identities_are_connected_and_disconnected_in_the_settings() {
     assert_eq!(redirect(&ann.get(&back).await), "/settings/security?saved=connected");
     let page = ann.client.text("/settings/security?saved=connected").await;
     assert!(page.contains("other.address@example.org") && page.contains("The account was connected."), "{page}");
-    assert!(page.contains("Account at another service connected"), "in the recent activity: {page}");
+    assert!(page.contains("Connected account added"), "in the recent activity: {page}");
     letter(&app, ANN, "Acme was connected to your account", 1).await;
     // Once more is no error and no second mail.
     let again = ann.leave("/settings/identities/acme/link", &[]).await;

@@ -80,7 +80,7 @@ async fn an_app_is_a_second_factor_whose_codes_work_once() {
     let (totp, codes) = set_up(&mut ann).await;
     assert_eq!(codes.len(), 10);
     assert!(is_signed_in(&ann).await && !is_signed_in(&before).await, "a new factor begins a new token");
-    letter(&app, ANN, "A way to sign in was added", 1).await;
+    letter(&app, ANN, "A sign-in method was added", 1).await;
     assert_eq!(redirect(&ann.get("/settings/security/totp").await), "/settings/security", "the key is shown no more");
     assert!(app.one::<bool>("select bool_or(is_two_factor) from session").await);
 
@@ -106,7 +106,7 @@ async fn an_app_is_a_second_factor_whose_codes_work_once() {
         "/settings/security?saved=totp-removed"
     );
     assert!(app.one::<bool>("select not exists (select from totp) and not exists (select from recovery_code)").await);
-    letter(&app, ANN, "A way to sign in was removed", 1).await;
+    letter(&app, ANN, "A sign-in method was removed", 1).await;
     super::sign_in(&app, ANN, PASSWORD).await;
     let events = "select string_agg(kind, ' ' order by created_at) from security_event where kind like 'factor%'";
     assert_eq!(app.one::<String>(events).await, "factor_added factor_removed");
@@ -188,7 +188,7 @@ async fn wrong_codes_are_limited() {
     is_limited(ann.form("/sign-in/confirm", &[("code", codes[2].as_str())]).await).await;
     let failed = "select count(*) from security_event where kind = 'code_failed'";
     assert_eq!(app.one::<i64>(failed).await, 29);
-    assert!(ann.text("/settings/security").await.contains("Wrong code of the second factor"));
+    assert!(ann.text("/settings/security").await.contains("Wrong second-factor code"));
 }
 
 /// However patient somebody is, codes can be guessed a few times a day only. The owner is told, and signs in with a browser of before.
@@ -225,7 +225,7 @@ async fn codes_have_a_daily_limit_and_the_owner_is_told() {
     let waits = home.form("/sign-in", &[("email", ANN), ("password", PASSWORD)]).await;
     assert_eq!(redirect(&waits), "/sign-in/second");
     assert_eq!(redirect(&enter(&mut home, &codes[3]).await), "/usage?days=7");
-    let mail = letter(&app, ANN, "A recovery code of your account was used", 4).await;
+    let mail = letter(&app, ANN, "A recovery code for your account was used", 4).await;
     assert!(mail.text.contains("6 codes are left."), "{mail:?}");
 }
 

@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::json;
 
 const OWNER: &str = "owner@example.com";
-const FIRST: &str = "Confirm your email address before you add a way to sign in.";
+const FIRST: &str = "Confirm your email address before you add a sign-in method.";
 const USED: &str = "expired or was used before";
 const NOTHING_ADDED: &str = "select not exists (select from identity) and not exists (select from passkey)
                              and not exists (select from totp) and not exists (select from recovery_code)";
@@ -47,7 +47,7 @@ async fn nothing_is_added_before_the_address_is_verified() {
         assert!(shows(refused, StatusCode::FORBIDDEN, FIRST).await.contains("href=\"/verify\""), "{path}");
     }
     let page = eve.text("/settings/security").await;
-    assert!(page.contains("before you add a way to sign in."), "{page}");
+    assert!(page.contains("before you add a sign-in method."), "{page}");
     assert!(!page.contains("data-passkey") && !page.contains("/settings/security/totp"), "{page}");
     assert!(app.one::<bool>("select not exists (select from factor_challenge)").await);
     app.verify(OWNER).await;

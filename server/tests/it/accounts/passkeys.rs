@@ -73,7 +73,7 @@ async fn a_passkey_signs_in_and_is_two_factors() {
     let before = ann.clone();
     let mut passkey = add(&mut ann).await;
     assert!(is_signed_in(&ann).await && !is_signed_in(&before).await, "a new factor begins a new token");
-    letter(&app, ANN, "A way to sign in was added", 2).await;
+    letter(&app, ANN, "A sign-in method was added", 2).await;
     assert!(ann.text("/settings/security").await.contains("Laptop"));
 
     let mut phone = app.visitor();
@@ -164,7 +164,7 @@ async fn a_passkey_confirms_and_is_renamed_and_removed() {
     assert!(!ann.text("/sign-in/confirm").await.contains("name=\"password\""));
     add(&mut ann).await;
     assert_eq!(redirect(&ann.form(&remove, &[]).await), "/settings/security?saved=passkey-removed");
-    letter(&app, ANN, "A way to sign in was removed", 2).await;
+    letter(&app, ANN, "A sign-in method was removed", 2).await;
     assert_eq!(ann.form(&remove, &[]).await.status(), StatusCode::NOT_FOUND);
     let mut phone = app.visitor();
     let (challenge, options) = begin(&mut phone, "/sign-in/passkey").await;

@@ -26,7 +26,7 @@ async fn forgot_answers_the_same_for_every_address() {
         answers.push((headers, answer.text().await.unwrap()));
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
-    assert!(app.visitor().text("/forgot?sent=yes").await.contains("Check your mail."));
+    assert!(app.visitor().text("/forgot?sent=yes").await.contains("Check your email."));
     letter(&app, "ann@example.com", SUBJECT, 2).await;
     assert!(letters(&app, "nobody@example.com").await.is_empty());
     let page = app.visitor().form("/forgot", &[("email", "nobody")]).await;

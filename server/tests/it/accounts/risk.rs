@@ -37,7 +37,7 @@ async fn accounts_that_share_a_block_or_a_mailbox_are_named() {
         sign_up(&app, email, address).await;
     }
     let admin = super::sign_in(&app, "admin@example.com", PASSWORD).await;
-    let (block, mailbox) = ("3 accounts from this address block", "2 with the same normalised address");
+    let (block, mailbox) = ("3 accounts from this address block", "2 with the same normalized address");
     let all = admin.text("/admin/users").await;
     let risky = admin.text("/admin/users?risky=yes").await;
     for (email, expected) in [

@@ -75,7 +75,7 @@ async fn a_key_is_changed_paused_and_resumed() {
     let rejected = ann.form(&path, &bad).await;
     assert_eq!(rejected.status(), StatusCode::UNPROCESSABLE_ENTITY);
     let page = rejected.text().await.unwrap();
-    for shown in ["value=\"Server\"", "value=\"1.234\"", "Enter a whole number above zero", "Enter one on each line"] {
+    for shown in ["value=\"Server\"", "value=\"1.234\"", "Enter a whole number above zero", "Enter one per line"] {
         assert!(page.contains(shown), "{shown} in {page}");
     }
     let good = [

@@ -27,7 +27,7 @@ pub(super) fn CallTable(
                     <tbody>{rows}</tbody>
                 </table>
             </div>
-            <p class="hint">"Efforts: the reasoning efforts that users can choose, lowest first, separated by commas. Output limit: the request field that holds it; \u{201c}auto\u{201d} is learned from the first refusal. Cached from: the smallest prompt that an Anthropic-compatible provider caches; empty requests no caching. Empty timeouts are the provider's. A model's end is announced on the overview thirty days ahead."</p>
+            <p class="hint">"Efforts: the reasoning efforts that users can choose, lowest first, separated by commas. Output limit: the request field that holds it; \u{201c}auto\u{201d} is learned from the first refusal. Cached from: the smallest prompt that an Anthropic-compatible provider caches; empty requests no caching. Leave a timeout empty to use the provider's. A model's end is announced on the overview thirty days ahead."</p>
         </section>
     }
 }

@@ -90,7 +90,7 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
 #[component]
 fn WarningList(warnings: Warnings) -> impl IntoView {
     let ending = warnings.ending.into_iter().map(|(label, day)| {
-        let sentence = format!("{label} ends on {day}: its provider switches it off then. ");
+        let sentence = format!("{label} ends on {day}, when its provider shuts it down. ");
         view! { <li><Draw icon=Icon::Alert/><span>{sentence}<a href="/admin/models">"Models"</a></span></li> }
             .into_any()
     });

@@ -94,7 +94,7 @@ fn Origins(origins: Vec<String>) -> impl IntoView {
     let note = match error {
         Some(sentence) => view! { <p class="error" id="allowed_origins-note">{sentence}</p> }.into_any(),
         None => view! {
-            <p class="hint" id="allowed_origins-note">"Web pages that may call with this key, one on each line, like https://app.example.com. Everyone who opens such a page can read the key. Empty allows none; programs and servers need no entry."</p>
+            <p class="hint" id="allowed_origins-note">"Web pages that may call with this key, one per line, like https://app.example.com. Everyone who opens such a page can read the key. Empty allows none; programs and servers need no entry."</p>
         }
         .into_any(),
     };

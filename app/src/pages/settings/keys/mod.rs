@@ -44,9 +44,9 @@ fn NewSecret() -> impl IntoView {
     view! {
         <section class="panel new-key">
             <h2>{format!("Copy the key \"{name}\" now")}</h2>
-            <p>"It is shown only this once. Store it where your programs keep secrets, not in code and not in a URL."</p>
+            <p>"It is shown only once. Store it where your programs keep secrets, not in code or in a URL."</p>
             <p class="secret"><code class="key" id="new-key">{secret}</code><CopyButton of="new-key" what="the API key"/></p>
-            <p><a class="button" href="/settings/keys">"I have stored it"</a></p>
+            <p><a class="button" href="/settings/keys">"I've saved it"</a></p>
         </section>
     }
     .into_any()
@@ -73,7 +73,7 @@ fn Shown(view: KeysView) -> impl IntoView {
         <section class="setting">
             <h2>"Your keys"</h2>
             <div class="stack">
-                <p class="hint">{format!("Programs with a key call the models as you, within your plan's limits and budget. {allowance}")}</p>
+                <p class="hint">{format!("Programs that use a key call the models on your behalf, within your plan's limits and budget. {allowance}")}</p>
                 {list}
             </div>
         </section>
@@ -139,7 +139,7 @@ fn Create(models: Vec<ModelName>, has_room: bool, is_recent: bool) -> impl IntoV
         view! { <p class="hint"><a href="/verify">"Confirm your email address"</a>" before you create an API key."</p> }
             .into_any()
     } else if !has_room {
-        view! { <p class="hint">"You have as many keys as your plan allows. Revoke one, or "<a href="/pricing">"see larger plans"</a>"."</p> }
+        view! { <p class="hint">"You've reached your plan's limit of API keys. Revoke one, or "<a href="/pricing">"see larger plans"</a>"."</p> }
             .into_any()
     } else if !is_recent {
         view! {
