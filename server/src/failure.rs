@@ -45,8 +45,10 @@ impl From<quota::Unavailable> for Failure {
 }
 
 impl From<relay::RelayError> for Failure {
+    /// The turn runs on: its events can be read once Redis replies again.
     fn from(error: relay::RelayError) -> Self {
-        Self(internal(&error))
+        tracing::warn!("a turn's event log is unavailable: {error}");
+        Self(Problem::overloaded())
     }
 }
 

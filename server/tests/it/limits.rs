@@ -154,9 +154,7 @@ async fn concurrent_turns_are_limited() {
 /// Field note 9: without Redis paid calls are refused, while pages and history keep working.
 #[tokio::test]
 async fn paid_calls_are_refused_without_redis() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let app = TestApp::with(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;
-    assert_ne!(closed.port(), 1);
     let ann = app.user("ann@example.com").await;
     let began = std::time::Instant::now();
     let response = ann.send_message("hi").await;
@@ -169,6 +167,19 @@ async fn paid_calls_are_refused_without_redis() {
     assert_eq!(ann.get("/usage").await.status(), StatusCode::OK);
     assert_eq!(ann.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ann.get("/healthz").await.status(), StatusCode::OK);
+    // A turn of another server can't be followed or stopped for now.
+    let turn: uuid::Uuid = app
+        .one(
+            "insert into turn (turn_id, user_id, subject, request_hash, alive_until, created_at)
+             select gen_random_uuid(), user_id, subject, '', now() + interval '1 hour', now() from account returning turn_id",
+        )
+        .await;
+    for (method, action) in [("GET", "events"), ("POST", "stop")] {
+        let refused = ann.request(method, &format!("/api/turns/{turn}/{action}")).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{action}");
+        assert!(refused.headers().contains_key("retry-after"));
+        assert_eq!(problem(refused).await["kind"], "overloaded");
+    }
 }
 
 /// Field notes 6 and 32: every provider call is admitted. The types ensure it: `provider.rs` is the only caller of `providers` (checked by

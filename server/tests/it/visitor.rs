@@ -89,7 +89,10 @@ impl TestClient {
                 let bytes = response.bytes().await.unwrap();
                 let refusal: Value = serde_json::from_slice(&bytes).unwrap_or_default();
                 let problem = &refusal["problem"];
-                let is_decided = !matches!(problem["kind"].as_str(), Some("limits_unavailable" | "model_unavailable"));
+                let is_decided = !matches!(
+                    problem["kind"].as_str(),
+                    Some("limits_unavailable" | "model_unavailable" | "overloaded")
+                );
                 if is_decided {
                     let mut same = http::Response::new(bytes);
                     *same.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
