@@ -98,7 +98,7 @@ need_wasm_bindgen() {
 need_cargo_leptos() {
   [ "$(cargo leptos --version 2>/dev/null | awk '{ print $2 }')" != "$CARGO_LEPTOS" ] || return 0
   # It builds OpenSSL.
-  have make && have perl || step "make and perl" apt make perl
+  { have make && have perl; } || step "make and perl" apt make perl
   step "cargo-leptos $CARGO_LEPTOS (about four minutes, once)" cargo_tool cargo-leptos "$CARGO_LEPTOS" --features no_downloads
 }
 
