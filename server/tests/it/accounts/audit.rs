@@ -73,7 +73,7 @@ async fn security_events_are_recorded_and_shown_to_their_user() {
     assert_eq!((events("sign_in").await, events("sign_in_failed").await, events("forbidden").await), (2, 1, 1));
     assert!(app.one::<bool>("select bool_and(user_id is not null) from security_event").await);
     let page = ann.text("/settings/security").await;
-    for text in ["Signed in", "Sign-in failed: wrong password", "Request refused: not allowed"] {
+    for text in ["Signed in", "Sign-in failed: incorrect password", "Request refused: not allowed"] {
         assert!(page.contains(text), "{text}");
     }
     assert!(!bob.text("/settings/security").await.contains("Sign-in failed"));
