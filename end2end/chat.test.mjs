@@ -334,4 +334,24 @@ test('a key and a piece of a response cause as little work in a long conversatio
   }
   assert.ok(keys[0] > 10, `counts ${keys[0]}`);
   assert.ok(keys[1] < keys[0] * 2, `a key causes ${keys[0]} beside 2 messages, ${keys[1]} beside 150`);
+  // While a response arrives, the browser skips responses that are out of view. They keep their size, and so do earlier ones that are loaded.
+  await hal.reload();
+  await woken(hal);
+  await atEnd(hal);
+  const first = hal.locator('#messages .answer').first();
+  const { height } = await first.boundingBox();
+  const isSkipped = () => first.evaluate((answer) => !answer.querySelector('.markdown').checkVisibility({ contentVisibilityAuto: true }));
+  assert.equal(await isSkipped(), false);
+  await send(hal, 'Another question');
+  const other = await typist.next();
+  other.send(piece());
+  await hal.getByText(`Piece ${pieces} has words and code.`, { exact: true }).last().waitFor();
+  while (!await isSkipped()) await hal.evaluate(() => new Promise(requestAnimationFrame));
+  assert.equal((await first.boundingBox()).height, height);
+  await first.evaluate((answer) => answer.setAttribute('data-was-first', ''));
+  await hal.locator('#transcript').evaluate((element) => { element.scrollTop = 0; });
+  await hal.waitForFunction(() => document.querySelectorAll('#messages > article').length > 60);
+  await hal.waitForFunction(() => document.querySelector('[data-was-first] .markdown').checkVisibility({ contentVisibilityAuto: true }));
+  other.end();
+  await ended(hal);
 });

@@ -71,6 +71,7 @@ impl Chat {
         let path = self.branch().map(|leaf| format!("?message={leaf}")).unwrap_or_default();
         let Ok(html) = api::fragment(&format!("/chat/{conversation}/messages{path}")).await else { return false };
         self.replaced.take();
+        self.element.mark("data-unsized", true);
         self.messages.set_html(&html);
         self.turns.clear();
         self.scroll.keep_end();
@@ -87,6 +88,7 @@ impl Chat {
         let html = api::fragment(&url).await;
         self.is_loading.set(false);
         if let (Ok(html), Some(place)) = (html, self.messages.find("#earlier")) {
+            self.element.mark("data-unsized", self.is_busy());
             self.scroll.keep_place(|| place.replace_with_html(&html));
         }
     }

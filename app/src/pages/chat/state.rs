@@ -192,6 +192,9 @@ impl Chat {
         *self.running.borrow_mut() = turn.map(str::to_owned);
         self.is_stopped.set(false);
         self.element.mark("data-busy", turn.is_some());
+        if turn.is_none() {
+            self.element.mark("data-unsized", false);
+        }
         self.composer.set_busy(turn.is_some());
         match turn {
             Some(turn) => {
