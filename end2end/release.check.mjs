@@ -62,7 +62,7 @@ test('the release takes little memory, idle and after messages with code', { tim
     console.log(`  ${when}: ${resident} MiB resident, ${anonymous} of them anonymous`);
     assert.ok(resident <= bounds.resident && anonymous <= bounds.anonymous, `at most ${JSON.stringify(bounds)} ${when}`);
   };
-  check('idle', { resident: 130, anonymous: 100 });
+  check('idle', { resident: 100, anonymous: 60 });
   const cookie = await signUp(app);
   await verify(app, 'ann@example.com', cookie);
   const send = async (languages) => {
@@ -74,9 +74,9 @@ test('the release takes little memory, idle and after messages with code', { tim
   };
   // The tokenizer's vocabulary is loaded; the file that it is read from counts as resident until the kernel needs the memory.
   await send(['ts']);
-  check('after a message with code', { resident: 200, anonymous: 140 });
+  check('after a message with code', { resident: 195, anonymous: 120 });
   await send(['tsx', 'js', 'py', 'rust', 'go', 'java', 'c++', 'cs', 'php', 'ruby', 'html', 'sh']);
-  check('after code in 13 languages', { resident: 220, anonymous: 160 });
+  check('after code in 13 languages', { resident: 205, anonymous: 130 });
   assert.equal(await app.stop(), 0);
 });
 
