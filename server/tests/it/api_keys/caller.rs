@@ -21,9 +21,10 @@ async fn only_a_working_key_in_a_header_authenticates() {
     let other_header = HTTP.get(&url).header("x-api-key", &secret).send().await.unwrap();
     assert_eq!(other_header.status(), StatusCode::OK);
     app.until("select last_used_at is not null from api_key").await;
+    let other_end = if secret.ends_with('A') { 'E' } else { 'A' };
     for (what, response) in [
         ("none", HTTP.get(&url).send().await.unwrap()),
-        ("another", models(&app, &format!("{}A", &secret[..secret.len() - 1])).await),
+        ("another", models(&app, &format!("{}{other_end}", &secret[..secret.len() - 1])).await),
         ("a shorter one", models(&app, &secret[..20]).await),
         ("a cookie", ann.get("/v1/models").await),
     ] {
