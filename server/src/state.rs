@@ -1,6 +1,9 @@
 //! The state shared by all handlers: databases, meters, providers and running turns.
 
-use crate::accounts::{captcha::Verifier, email, password::Passwords, relying_party, renewals::Renewals};
+use crate::accounts::{
+    breached_passwords::BreachedPasswords, captcha::Verifier, email, password::Passwords, relying_party,
+    renewals::Renewals,
+};
 use crate::billing::client::Billing;
 use crate::content::Content;
 use crate::files::Files;
@@ -43,6 +46,8 @@ pub struct AppState {
     pub(crate) billing: Option<Arc<Billing>>,
     pub(crate) mailer: Arc<Mailer>,
     pub(crate) passwords: Arc<Passwords>,
+    /// The service that lists breached passwords, if one is configured.
+    pub(crate) breached_passwords: Option<Arc<BreachedPasswords>>,
     /// The verifier of the captcha, if one is configured.
     pub(crate) captcha: Option<Arc<Verifier>>,
     /// What passkeys are made for and checked with; `None` if the public URL has no domain name.
@@ -97,6 +102,10 @@ impl AppState {
             billing: Billing::new(&config)?,
             mailer: Arc::new(Mailer::new(&config)?),
             passwords: Arc::new(Passwords::new()?),
+            breached_passwords: match &config.breached_passwords_url {
+                Some(url) => Some(Arc::new(BreachedPasswords::new(url, config.breached_passwords_timeout)?)),
+                None => None,
+            },
             captcha: config.captcha.as_ref().map(Verifier::new).transpose()?.map(Arc::new),
             relying_party: relying_party::of(&config.public_url)?.map(Arc::new),
             identities: Arc::new(IdentityProviders::new(&config)?),

@@ -1,5 +1,5 @@
 //! Development and test servers on real sockets: a Stripe simulator (module `stripe`), an identity provider
-//! (module [`oidc`]), a captcha's provider, an object store and an LLM provider.
+//! (module [`oidc`]), a captcha's provider, a service that lists breached passwords, an object store and an LLM provider.
 //!
 //! The provider speaks both wire formats, follows the directives in the last message and records every call it serves. Tests compare
 //! ledgers with that record.
@@ -45,6 +45,7 @@
 #![recursion_limit = "1024"]
 
 mod bill;
+mod breached_passwords;
 mod cache;
 mod captcha;
 mod format;
@@ -59,6 +60,7 @@ mod tools;
 mod wire;
 
 pub use bill::Bill;
+pub use breached_passwords::{FakeBreachedPasswords, RangeMode};
 pub use captcha::{CAPTCHA_SECRET, FakeCaptcha};
 pub use objects::FakeObjects;
 pub use request::Sent;

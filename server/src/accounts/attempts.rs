@@ -51,9 +51,9 @@ pub(crate) enum Attempt<'a> {
     },
     /// Going to another service to sign in.
     External,
-    /// Entering the password of the account that is signed in.
+    /// Entering the password of the account that is signed in, or by a link a new one that a service checks.
     Password {
-        /// The signed-in user.
+        /// The user.
         user_id: UserId,
     },
     /// Requesting a link to reset a password.

@@ -6,7 +6,7 @@ use super::confirm::{self, PasswordField};
 use super::rejection::Rejection;
 use super::session::{self, Factors, NewToken};
 use super::sign_in::{self, Completed, Proof};
-use super::{activity, captcha, email, first_proof, links, password_rules};
+use super::{activity, breached_passwords, captcha, email, first_proof, links, password_rules};
 use crate::AppState;
 use crate::failure::internal;
 use crate::mail::{self, Mail};
@@ -32,6 +32,7 @@ pub(crate) async fn change(
     password_rules::check(&new, &viewer.email).map_err(|sentence| Rejection::invalid("password", sentence))?;
     let field = PasswordField { name: "current", unchanged: "Your password was not changed." };
     confirm::check(app, client, viewer, field, current).await?;
+    breached_passwords::check(app.breached_passwords.as_deref(), &new).await?;
     let hash = app.passwords.hash(new).await?;
     let token = NewToken::draw(session).await?;
     let mut tx = store::begin(&app.db).await?;
@@ -115,7 +116,7 @@ async fn send_link(app: &AppState, client: &ClientInfo, email: &str) -> anyhow::
 /// that it was sent to. If it is the account's first proof, all other sessions and ways to sign in are removed.
 ///
 /// # Errors
-/// Returns a rejection if the link doesn't work or the password can't be used.
+/// Returns a rejection if the link doesn't work, the password can't be used, or too many passwords were checked.
 pub(crate) async fn reset(
     app: &AppState,
     session: &Session,
@@ -129,6 +130,11 @@ pub(crate) async fn reset(
     let found =
         account_token::peek(&app.db, kind, &token_hash, AppState::now()).await?.ok_or_else(links::expired_link)?;
     password_rules::check(&new, &found.email).map_err(|sentence| Rejection::invalid("password", sentence))?;
+    if app.breached_passwords.is_some() {
+        // A password that is refused doesn't use up the link, so nothing else limits the requests to the service.
+        attempts::count_attempt(app, &client.origin, Attempt::Password { user_id: found.user_id }).await?;
+        breached_passwords::check(app.breached_passwords.as_deref(), &new).await?;
+    }
     let hash = app.passwords.hash(new).await?;
     let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;

@@ -4,6 +4,7 @@
 pub(crate) mod activity;
 pub(crate) mod api_keys;
 pub(crate) mod attempts;
+pub(crate) mod breached_passwords;
 pub(crate) mod captcha;
 pub(crate) mod change_email;
 pub(crate) mod change_password;

@@ -62,7 +62,7 @@ const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbC4$VGhpcyBpcyBubyBoYXNoIG9mIGFueXRoaW5nIGF0IGE";
 
 /// Returns a password in composed form.
-fn composed(password: &str) -> SecretString {
+pub(super) fn composed(password: &str) -> SecretString {
     SecretString::from(password.nfc().collect::<String>())
 }
 

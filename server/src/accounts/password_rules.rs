@@ -15,6 +15,10 @@ const PADDING: usize = 6;
 /// Length below which a repeated part is easy to guess.
 const SHORT: usize = 5;
 
+/// The message about a password that others use.
+pub(super) const COMMON_PASSWORD: &str =
+    "This password is easy to guess because many people use it. Choose another one.";
+
 /// The most common passwords, in lower case. `common_passwords.license.txt` has their source.
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
@@ -30,7 +34,7 @@ pub(crate) fn check(password: &SecretString, email: &str) -> Result<(), String> 
     }
     let lower = password.to_lowercase();
     if is_common(&lower) {
-        return Err("This password is easy to guess because many people use it. Choose another one.".to_owned());
+        return Err(COMMON_PASSWORD.to_owned());
     }
     if names(email).iter().any(|name| lower.contains(name)) {
         return Err("Choose a password that doesn't contain your email address.".to_owned());

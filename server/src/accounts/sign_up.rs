@@ -5,7 +5,7 @@ use super::client::ClientInfo;
 use super::password::Checked;
 use super::rejection::Rejection;
 use super::session::{self, Factors};
-use super::{activity, captcha, email, password_rules, profile, sign_in, verify};
+use super::{activity, breached_passwords, captcha, email, password_rules, profile, sign_in, verify};
 use crate::AppState;
 use domain::{SecurityEvent, UserId, brand};
 use secrecy::SecretString;
@@ -48,6 +48,7 @@ pub(crate) async fn sign_up(
     }
     attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
     captcha::check(app.captcha.as_deref(), new.captcha).await?;
+    breached_passwords::check(app.breached_passwords.as_deref(), &new.password).await?;
     let password_hash = app.passwords.hash(new.password.clone()).await?;
     let user_id = match create(app, client, &new, &password_hash).await? {
         Some(user_id) => user_id,

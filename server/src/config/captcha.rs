@@ -1,6 +1,6 @@
 //! The check that visitors are human.
 
-use super::http::is_loopback;
+use super::http::private_url;
 use super::{Config, Variables};
 use secrecy::SecretString;
 
@@ -55,10 +55,7 @@ pub struct Captcha {
 /// Reads the section's variables. Both keys are required with `CAPTCHA_PROVIDER`, and do nothing without it.
 pub(super) fn read(vars: &Variables, config: &mut Config) {
     let (site_key, secret_key) = (vars.text("CAPTCHA_SITE_KEY"), vars.secret("CAPTCHA_SECRET_KEY"));
-    let url = vars.parse("CAPTCHA_VERIFY_URL", URL, |value| {
-        let is_safe = value.starts_with("https://") || (value.starts_with("http://") && is_loopback(value));
-        is_safe.then(|| value.to_owned())
-    });
+    let url = vars.parse("CAPTCHA_VERIFY_URL", URL, private_url);
     let Some(name) = vars.text("CAPTCHA_PROVIDER") else {
         if site_key.is_some() || secret_key.is_some() {
             vars.report("CAPTCHA_PROVIDER", "required with the keys of a captcha", PROVIDERS);

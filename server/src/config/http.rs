@@ -122,6 +122,12 @@ pub(crate) fn is_loopback(url: &str) -> bool {
     name == "localhost" || name == "::1" || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Returns a URL if what is sent to it is encrypted, or stays on this machine.
+pub(super) fn private_url(url: &str) -> Option<String> {
+    let is_private = url.starts_with("https://") || (url.starts_with("http://") && is_loopback(url));
+    is_private.then(|| url.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::is_loopback;

@@ -103,6 +103,10 @@ pub struct Config {
     pub sign_up_hourly_cap: u64,
     /// The captcha on sign-up and recovery; `None` shows none.
     pub captcha: Option<Captcha>,
+    /// Base URL of a service that lists breached passwords by the range protocol of Have I Been Pwned; `None` checks only the local list.
+    pub breached_passwords_url: Option<String>,
+    /// Maximum time that a new password waits for that service. No variable sets it.
+    pub breached_passwords_timeout: Duration,
     /// URL of the alert webhook and the secret that its requests are signed with.
     pub alert_webhook: Option<(SecretString, SecretString)>,
     /// Share of a day's cost or tokens, in percent, above which an alert about a user is sent.
@@ -119,6 +123,9 @@ pub struct Config {
     pub admin_emails: Vec<String>,
     /// Whether `/admin` requires a session that was proved with two factors.
     pub require_mfa_for_admins: bool,
+    /// Whether everything of an account but its sign-in methods and its deletion requires a session that was proved with two factors, for all
+    /// users.
+    pub require_mfa: bool,
     /// Log filter in `RUST_LOG` syntax.
     pub log_filter: String,
     /// Services with which users can sign in.
@@ -204,6 +211,8 @@ impl Config {
             demo_daily_spend: DEMO_DAILY_SPEND,
             sign_up_hourly_cap: 200,
             captcha: None,
+            breached_passwords_url: None,
+            breached_passwords_timeout: Duration::from_secs(1),
             alert_webhook: None,
             alert_user_percent: 40,
             ledger_months: None,
@@ -212,6 +221,7 @@ impl Config {
             api_loop_repeats: 20,
             admin_emails: Vec::new(),
             require_mfa_for_admins: false,
+            require_mfa: false,
             log_filter: "info,sqlx=warn,tower_http=info,stripe=error".to_owned(),
             identity_providers: Vec::new(),
             live_reload_port: None,

@@ -1,5 +1,7 @@
-//! Settings of the deployment's owner: admins and their second factors, the spend caps, the cap on sign-ups, alerts, ledger retention, and the log.
+//! Settings of the deployment's owner: admins, second factors and breached passwords, the spend caps, the cap on sign-ups, alerts, ledger retention,
+//! and the log.
 
+use super::http::private_url;
 use super::{Config, Variables};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +10,7 @@ use secrecy::SecretString;
 
 const SPEND_CAP: &str = "an amount in dollars, like 25 or 0.50, or none for no cap";
 const DEMO_CAP: &str = "an amount in dollars, like 1 or 0.50, or 0 to turn the demo off";
+const BREACHED_PASSWORDS: &str = "an https URL like https://api.pwnedpasswords.com, or one of a loopback address";
 const SIGNING_SECRET: &str = "at least 24 random bytes in base64 (openssl rand -base64 32)";
 
 /// Reads the section's variables.
@@ -31,13 +34,17 @@ pub(super) fn read(vars: &Variables, config: &mut Config) {
     config.ledger_months = vars.parse("LEDGER_MONTHS", "a whole number from 4 to 120, or empty to keep all", |value| {
         value.parse::<u8>().ok().filter(|months| (4..=120).contains(months))
     });
-    config.require_mfa_for_admins = vars
-        .parse("REQUIRE_MFA_FOR_ADMINS", "true or false", |value| match value {
-            "true" | "1" => Some(true),
-            "false" | "0" => Some(false),
-            _ => None,
-        })
-        .unwrap_or(config.require_mfa_for_admins);
+    let parse_switch = |value: &str| match value {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    };
+    config.require_mfa_for_admins =
+        vars.parse("REQUIRE_MFA_FOR_ADMINS", "true or false", parse_switch).unwrap_or(config.require_mfa_for_admins);
+    config.require_mfa = vars.parse("REQUIRE_MFA", "true or false", parse_switch).unwrap_or(config.require_mfa);
+    config.breached_passwords_url = vars
+        .parse("BREACHED_PASSWORDS_URL", BREACHED_PASSWORDS, private_url)
+        .map(|url| url.trim_end_matches('/').to_owned());
     if let Some(filter) = vars.text("RUST_LOG") {
         config.log_filter = filter;
     }

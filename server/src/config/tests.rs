@@ -71,6 +71,8 @@ fn read_reports_every_invalid_variable() {
         ("TITLES", "words"),
         ("CAPTCHA_PROVIDER", "recaptcha"),
         ("REQUIRE_MFA_FOR_ADMINS", "yes"),
+        ("REQUIRE_MFA", "everyone"),
+        ("BREACHED_PASSWORDS_URL", "http://api.pwnedpasswords.com"),
     ]);
     let error = error.unwrap_err().to_string();
     let names: Vec<&str> = error.lines().map(|line| line.split_once(": ").unwrap().0).collect();
@@ -95,6 +97,8 @@ fn read_reports_every_invalid_variable() {
         "ALERT_USER_PERCENT",
         "LEDGER_MONTHS",
         "REQUIRE_MFA_FOR_ADMINS",
+        "REQUIRE_MFA",
+        "BREACHED_PASSWORDS_URL",
         "CAPTCHA_PROVIDER",
     ];
     assert_eq!(names, expected);

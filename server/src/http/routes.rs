@@ -5,7 +5,10 @@ use crate::failure::Failure;
 use crate::http::error::panicked;
 use crate::http::pages::{content, missing, page, provide, wrong_method};
 use crate::http::protect::{name_forbidden_user, protect};
-use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
+use crate::http::viewer::{
+    admins, fully_confirmed, identify, no_factor_or_two, recently_confirmed, signed_in, two_factors,
+    two_factors_of_scripts, verified,
+};
 use crate::http::{
     admin, admin_import, admin_provider, admin_retention, admin_user, attachments, auth, billing, brand_images,
     browser, chat, chat_settings, conversations, data, demo, export, factors, identity, import, keys, messages,
@@ -85,7 +88,7 @@ fn factor_routes(app: &AppState) -> Router<AppState> {
         .route("/settings/passkeys/finish", post(passkeys::finish_registration))
         .route("/settings/security/totp", get(factors::totp_page).post(factors::confirm_totp))
         .route("/settings/identities/{provider}/link", post(identity::link))
-        .route("/settings/keys", post(keys::create))
+        .route("/settings/keys", post(keys::create).layer(from_fn_with_state(app.clone(), two_factors)))
         .route_layer(from_fn_with_state(app.clone(), verified));
     let changes = additions
         .route("/settings/identities/{provider}/unlink", post(identity::unlink))
@@ -94,11 +97,24 @@ fn factor_routes(app: &AppState) -> Router<AppState> {
         .route("/settings/security/recovery", get(page).post(factors::regenerate))
         .route("/settings/password/remove", post(factors::remove_password))
         .route_layer(from_fn_with_state(app.clone(), fully_confirmed));
+    Router::new().route("/settings/passkeys/{passkey_id}/rename", post(passkeys::rename)).merge(changes)
+}
+
+/// Returns the routes that users need before they have a second factor, where one is required: they add it, verify the address, which comes
+/// before, or delete the account.
+fn account_routes(app: &AppState) -> Router<AppState> {
     Router::new()
-        .route("/sign-in/confirm/passkey/begin", post(passkeys::begin_confirmation))
-        .route("/sign-in/confirm/passkey/finish", post(passkeys::finish_confirmation))
-        .route("/settings/passkeys/{passkey_id}/rename", post(passkeys::rename))
-        .merge(changes)
+        .route("/verify/resend", post(verify::resend))
+        .route("/settings", get(page))
+        .route("/settings/email", post(settings::change_email))
+        .route("/settings/security", get(page))
+        .route("/settings/password", post(security::password))
+        .route("/settings/sessions/{session_id}/end", post(security::end_session))
+        .route("/settings/sessions/end-others", post(security::end_other_sessions))
+        .route("/settings/data", get(page))
+        .route("/settings/delete", post(data::delete))
+        .merge(factor_routes(app))
+        .route_layer(from_fn_with_state(app.clone(), no_factor_or_two))
 }
 
 /// Returns the routes that change conversations and their list.
@@ -135,24 +151,16 @@ fn transfer_routes() -> Router<AppState> {
         .route("/chat/{conversation_id}/export", get(data::export_conversation))
 }
 
-/// Returns the routes of the account's settings, for signed-in users.
+/// Returns the other routes of the account's settings, for signed-in users.
 fn settings_routes() -> Router<AppState> {
     Router::new()
-        .route("/settings", get(page))
         .route("/settings/name", post(settings::name))
-        .route("/settings/email", post(settings::change_email))
         .route("/settings/time-zone", post(settings::time_zone))
-        .route("/settings/security", get(page))
-        .route("/settings/password", post(security::password))
-        .route("/settings/sessions/{session_id}/end", post(security::end_session))
-        .route("/settings/sessions/end-others", post(security::end_other_sessions))
         .route("/settings/keys", get(page))
         .route("/settings/keys/{key_id}", get(page).post(keys::update))
         .route("/settings/keys/{key_id}/pause", get(page).post(keys::pause))
         .route("/settings/keys/{key_id}/resume", post(keys::resume))
         .route("/settings/keys/{key_id}/revoke", post(keys::revoke))
-        .route("/settings/data", get(page))
-        .route("/settings/delete", post(data::delete))
         .route("/settings/billing", get(page))
 }
 
@@ -173,9 +181,8 @@ fn site_routes() -> Router<AppState> {
 
 /// Returns the routes of the chat and the demo. `/api/chat` and `/api/demo` are the only ones that spend money, beside those of `v1`. All admit
 /// their call in `turn`.
-fn api_routes() -> Router<AppState> {
+fn api_routes(app: &AppState) -> Router<AppState> {
     Router::new()
-        .route("/api/demo", post(demo::answer))
         .route("/api/chat", post(chat::send))
         .route("/api/attachments", post(attachments::create))
         .route("/api/attachments/{attachment_id}", delete(attachments::delete))
@@ -187,6 +194,18 @@ fn api_routes() -> Router<AppState> {
         .route("/api/conversations/{conversation_id}/title", get(conversations::title))
         .route("/api/quota", get(chat::quota))
         .route("/api/estimate", post(chat::estimate))
+        .route_layer(from_fn_with_state(app.clone(), two_factors_of_scripts))
+        .route("/api/demo", post(demo::answer))
+}
+
+/// Returns the other routes that scripts request: they respond with 401 and not with the way to the sign-in page.
+fn script_routes(app: &AppState) -> Router<AppState> {
+    Router::new()
+        .route("/chat/{conversation_id}/messages", get(messages::messages))
+        .route("/chat/list", get(conversations::list))
+        .route("/search/results", get(conversations::search_results))
+        .route("/fn/{*name}", post(server_function))
+        .route_layer(from_fn_with_state(app.clone(), two_factors_of_scripts))
 }
 
 /// Returns the routes without a session: Stripe's webhook, which is authenticated by its signature, and the pages for developers.
@@ -218,11 +237,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/forgot", get(page).post(reset::forgot))
         .route("/reset", get(page).post(reset::reset))
         .route("/share/{token}", get(share::show))
-        // Requested by scripts, so it responds with 401 and not with the way to the sign-in page.
-        .route("/chat/{conversation_id}/messages", get(messages::messages))
-        .route("/chat/list", get(conversations::list))
-        .route("/search/results", get(conversations::search_results))
-        .route("/fn/{*name}", post(server_function))
+        .merge(script_routes(app))
         .method_not_allowed_fallback(wrong_method);
     let for_viewers = Router::new()
         .route("/chat", get(page))
@@ -231,8 +246,6 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/search", get(page))
         .route("/usage", get(page))
         .route("/usage.csv", get(export::own))
-        .route("/sign-in/confirm", get(page).post(auth::confirm))
-        .route("/verify/resend", post(verify::resend))
         .merge(settings_routes())
         .merge(transfer_routes())
         .route("/billing/checkout", post(billing::checkout))
@@ -241,7 +254,11 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/chat/{conversation_id}/branch", post(messages::select_branch))
         .merge(conversation_routes())
         .merge(chat_settings_routes())
-        .merge(factor_routes(app))
+        .route_layer(from_fn_with_state(app.clone(), two_factors))
+        .merge(account_routes(app))
+        .route("/sign-in/confirm", get(page).post(auth::confirm))
+        .route("/sign-in/confirm/passkey/begin", post(passkeys::begin_confirmation))
+        .route("/sign-in/confirm/passkey/finish", post(passkeys::finish_confirmation))
         .route_layer(from_fn(signed_in))
         .method_not_allowed_fallback(wrong_method);
     let for_admins = for_admins()
@@ -253,6 +270,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/data/export", post(data::export_all))
         .route("/settings/data/conversations.zip", post(data::export_conversations))
         .route("/attachments/{attachment_id}", get(attachments::show))
+        .route_layer(from_fn_with_state(app.clone(), two_factors))
         .route_layer(from_fn(signed_in))
         .method_not_allowed_fallback(wrong_method);
     let known = for_everyone
@@ -261,7 +279,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .layer(CompressionLayer::new())
         .merge(archives)
         // Streams aren't compressed: each would need the memory of an encoder.
-        .merge(api_routes())
+        .merge(api_routes(app))
         .fallback(missing);
     let router = Router::new()
         .merge(without_session())

@@ -90,14 +90,51 @@ pub(crate) async fn fully_confirmed(State(app): State<AppState>, request: Reques
     }
 }
 
-/// Returns whether a user has a second factor that this session wasn't proved with: an authenticator app, or for admins who are required to
+/// Middleware that admits only sessions that were proved with two factors, if `REQUIRE_MFA` is set. Others are led to the page that proves the
+/// second factor and then leads back, or to the one that adds it. For routes behind [`signed_in`].
+pub(crate) async fn two_factors(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let Some(user) = viewer(&request).filter(|_| app.config.require_mfa).cloned() else {
+        return next.run(request).await;
+    };
+    with_two_factors(&app, &user, request, next).await
+}
+
+/// Middleware that admits the same sessions as [`two_factors`], for routes that scripts request: others get 401, as visitors do from the handlers.
+pub(crate) async fn two_factors_of_scripts(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let is_missing = app.config.require_mfa && viewer(&request).is_some_and(|user| !user.is_two_factor);
+    if !is_missing {
+        return next.run(request).await;
+    }
+    let message = "You need a second factor to continue. Reload the page to add or confirm it.";
+    Failure(Problem::new(ProblemKind::SignInRequired, message)).into_response()
+}
+
+/// Middleware in front of what users may do before they have a second factor that `REQUIRE_MFA` requires, such as adding it. Users who have one
+/// prove it first. For routes behind [`signed_in`].
+pub(crate) async fn no_factor_or_two(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let Some(user) = viewer(&request).filter(|_| app.config.require_mfa).cloned() else {
+        return next.run(request).await;
+    };
+    match lacks_second_factor(&app, &user).await {
+        Ok(true) => Redirect::to(&second_confirmation(return_path(&request).as_deref())).into_response(),
+        Ok(false) => next.run(request).await,
+        Err(error) => Failure::from(error).into_response(),
+    }
+}
+
+/// Returns whether a user is required to have a second factor, by `REQUIRE_MFA` or, for admins, `REQUIRE_MFA_FOR_ADMINS`.
+fn is_factor_required(app: &AppState, user: &Viewer) -> bool {
+    app.config.require_mfa || (user.is_admin && app.config.require_mfa_for_admins)
+}
+
+/// Returns whether a user has a second factor that this session wasn't proved with: an authenticator app, or for users who are required to
 /// have one, also a passkey.
 async fn lacks_second_factor(app: &AppState, user: &Viewer) -> store::Result<bool> {
     if user.is_two_factor {
         return Ok(false);
     }
     let methods = store::account::sign_in_methods(&app.db, user.user_id).await?;
-    Ok(methods.has_totp || (user.is_admin && app.config.require_mfa_for_admins && methods.passkeys > 0))
+    Ok(methods.has_totp || (is_factor_required(app, user) && methods.passkeys > 0))
 }
 
 /// Returns the page on which a user proves a second factor and then returns to `path`.
@@ -120,15 +157,13 @@ pub(crate) async fn verified(State(app): State<AppState>, request: Request, next
 }
 
 /// Middleware that admits only admins and responds with 404 to others. The attempt of a user is recorded as a security event. With
-/// `REQUIRE_MFA_FOR_ADMINS`, admins prove two factors first.
+/// `REQUIRE_MFA_FOR_ADMINS` or `REQUIRE_MFA`, admins prove two factors first.
 pub(crate) async fn admins(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let current = viewer(&request).cloned();
     if let Some(admin) = current.as_ref().filter(|viewer| viewer.is_admin) {
-        let path = return_path(&request);
-        return match missing_factor(&app, admin, path.as_deref()).await {
-            Ok(None) => next.run(request).await,
-            Ok(Some(page)) => Redirect::to(&page).into_response(),
-            Err(error) => Failure::from(error).into_response(),
+        return match is_factor_required(&app, admin) {
+            true => with_two_factors(&app, admin, request, next).await,
+            false => next.run(request).await,
         };
     }
     let user_id = current.map(|viewer| viewer.user_id);
@@ -138,15 +173,18 @@ pub(crate) async fn admins(State(app): State<AppState>, request: Request, next: 
     pages::problem(&app, request, Problem::not_found("page")).await
 }
 
-/// Returns the page on which an admin proves a second factor and then returns to `path`, or adds one, if this deployment requires it and the
-/// session hasn't been proved with two.
-async fn missing_factor(app: &AppState, admin: &Viewer, path: Option<&str>) -> store::Result<Option<String>> {
-    if !app.config.require_mfa_for_admins || admin.is_two_factor {
-        return Ok(None);
+/// Continues a request if its session was proved with two factors. Otherwise leads to the page on which the user proves a second factor and then
+/// returns, or to the one that adds it.
+async fn with_two_factors(app: &AppState, user: &Viewer, request: Request, next: Next) -> Response {
+    if user.is_two_factor {
+        return next.run(request).await;
     }
-    let methods = store::account::sign_in_methods(&app.db, admin.user_id).await?;
+    let methods = match store::account::sign_in_methods(&app.db, user.user_id).await {
+        Ok(methods) => methods,
+        Err(error) => return Failure::from(error).into_response(),
+    };
     if !methods.has_totp && methods.passkeys == 0 {
-        return Ok(Some("/settings/security?required=mfa".to_owned()));
+        return Redirect::to("/settings/security?required=mfa").into_response();
     }
-    Ok(Some(second_confirmation(path)))
+    Redirect::to(&second_confirmation(return_path(&request).as_deref())).into_response()
 }

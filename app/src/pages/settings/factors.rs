@@ -25,11 +25,11 @@ pub fn Factors(factors: FactorsView, now: OffsetDateTime) -> impl IntoView {
     }
 }
 
-/// The note for admins who need a second factor, as the parameter `required` says.
+/// The note for users who need a second factor to open a page, as the parameter `required` says.
 #[component]
 pub fn Required() -> impl IntoView {
     page_context().query("required").map(|_| {
-        view! { <p class="note" role="status">"Admins need a second factor on this site. Add a passkey or an authenticator app to open the admin pages."</p> }
+        view! { <p class="note" role="status">"You need a second factor to continue. Add a passkey or an authenticator app."</p> }
     })
 }
 

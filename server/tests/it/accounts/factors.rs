@@ -303,7 +303,7 @@ async fn admins_prove_a_second_factor_if_it_is_required() {
         assert_eq!(ann.get(path).await.status(), StatusCode::NOT_FOUND, "{path} doesn't exist for others");
     }
     assert_eq!(admin.form("/fn/admin_health", &[]).await.status(), StatusCode::SEE_OTHER);
-    assert!(admin.text("/settings/security?required=mfa").await.contains("Admins need a second factor"));
+    assert!(admin.text("/settings/security?required=mfa").await.contains("You need a second factor to continue"));
     let one_factor = admin.clone();
     let (totp, _) = set_up(&mut admin).await;
     assert_eq!(admin.get("/admin").await.status(), StatusCode::OK);

@@ -4,6 +4,7 @@
 mod attempts;
 mod audit;
 mod authenticator;
+mod breached_passwords;
 mod captcha;
 mod changes;
 mod ended;

@@ -1,12 +1,15 @@
-//! Who has a second factor changes their ways to sign in only after proving it: whoever knows the password alone can't add or remove one.
+//! Who has a second factor changes their ways to sign in only after proving it: whoever knows the password alone can't add or remove one. Where
+//! everyone is required to have one, the password alone does nothing else either.
 
 use super::{factors, is_signed_in, passkeys, redirect, sign_in};
 use crate::app::{PASSWORD, TestApp};
-use crate::visitor::TestClient;
+use crate::visitor::{TestClient, problem};
 use http::StatusCode;
 
 const ADMIN: &str = "admin@example.com";
 const ANN: &str = "ann@example.com";
+/// Where users are led who have no second factor and are required to.
+const SETUP: &str = "/settings/security?required=mfa";
 
 /// All routes that change how a user signs in.
 const CHANGES: [(&str, &str); 11] = [
@@ -82,4 +85,56 @@ async fn a_new_passkey_ends_the_sessions_that_were_begun_without_it() {
     assert!(is_signed_in(&ann).await && !is_signed_in(&laptop).await);
     passkeys::add(&mut sign_in(&app, ANN, PASSWORD).await).await;
     assert!(!is_signed_in(&ann).await);
+}
+
+/// With `REQUIRE_MFA`, new users verify their address and add a second factor first; an authenticator app needs no JavaScript.
+#[tokio::test]
+async fn everyone_adds_a_second_factor_if_it_is_required() {
+    let app = TestApp::with(&[("REQUIRE_MFA", "true")]).await;
+    let mut ann = app.unverified_user(ANN).await;
+    assert_eq!(redirect(&ann.get("/chat").await), SETUP);
+    let page = ann.text(SETUP).await;
+    assert!(page.contains("You need a second factor to continue") && page.contains("Confirm your email address"));
+    assert_eq!(redirect(&ann.form("/verify/resend", &[]).await), "/verify?sent=yes");
+    app.verify(ANN).await;
+    assert_eq!(redirect(&ann.form("/settings/name", &[("name", "Ann")]).await), SETUP);
+    let refused = ann.send_message("{{words:3}}").await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(problem(refused).await["kind"], "sign_in_required");
+    assert!(ann.text(SETUP).await.contains("href=\"/settings/security/totp\""));
+    factors::set_up(&mut ann).await;
+    ann.send_and_read("{{words:3}}").await;
+    assert_eq!(ann.get("/chat").await.status(), StatusCode::OK);
+
+    // Users who don't want one leave.
+    let mut bob = app.user("bob@example.com").await;
+    assert_eq!(redirect(&bob.clone().form("/sign-out", &[]).await), "/");
+    bob = sign_in(&app, "bob@example.com", PASSWORD).await;
+    assert_eq!(redirect(&bob.form("/settings/delete", &[("password", PASSWORD)]).await), "/");
+    assert_eq!(app.one::<String>("select string_agg(email, ' ') from account").await, ANN);
+    // Admins are no exception.
+    let admin = app.user(ADMIN).await;
+    assert_eq!(redirect(&admin.get("/admin").await), SETUP);
+}
+
+/// With `REQUIRE_MFA`, the password of a user whose second factor is a passkey leads only to its confirmation.
+#[tokio::test]
+async fn a_password_without_the_required_passkey_does_nothing() {
+    let app = TestApp::with(&[("PUBLIC_URL", passkeys::ORIGIN), ("REQUIRE_MFA", "true")]).await;
+    let mut ann = app.user(ANN).await;
+    let mut passkey = passkeys::add(&mut ann).await;
+    assert_eq!(ann.get("/chat").await.status(), StatusCode::OK);
+    let mut eve = sign_in(&app, ANN, PASSWORD).await;
+    needs_the_second_factor(&mut eve).await;
+    for path in ["/chat", "/settings", "/settings/data"] {
+        assert_eq!(redirect(&eve.get(path).await), format!("/sign-in/confirm?next={path}&factor=second"));
+    }
+    let (email, delete) = ([("email", "eve@example.com"), ("password", PASSWORD)], [("password", PASSWORD)]);
+    for (path, fields) in [("/settings/email", &email[..]), ("/settings/delete", &delete[..])] {
+        assert_eq!(redirect(&eve.form(path, fields).await), "/sign-in/confirm?factor=second", "{path}");
+    }
+    assert!(app.one::<bool>("select exists (select from account)").await && !is_signed_in(&eve).await);
+    let (id, options) = passkeys::begin(&mut eve, "/sign-in/confirm/passkey").await;
+    passkeys::finish(&mut eve, "/sign-in/confirm/passkey", &id, &passkey.sign(&options)).await;
+    assert!(is_signed_in(&eve).await);
 }

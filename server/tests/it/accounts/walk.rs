@@ -1,6 +1,6 @@
 //! Walks over all routes of the router: what belongs to others is not found, and no other site can use a route.
 
-use super::factors;
+use super::{factors, redirect};
 use crate::app::{HTTP, PASSWORD, TestApp};
 use crate::visitor::{TestClient, problem};
 use http::StatusCode;
@@ -138,47 +138,49 @@ async fn nothing_of_another_user_is_found() {
     );
 }
 
+/// The routes that need no user, but for server functions, which check their user themselves.
+const PUBLIC: [&str; 35] = [
+    "/",
+    "/pricing",
+    "/terms",
+    "/privacy",
+    "/imprint",
+    "/help",
+    "/help/{topic}",
+    "/blog",
+    "/blog/{post}",
+    "/changelog",
+    "/changelog.xml",
+    "/openapi.json",
+    "/docs/api",
+    "/status",
+    "/robots.txt",
+    "/sitemap.xml",
+    "/theme",
+    "/api/demo",
+    "/sign-up",
+    "/sign-in",
+    "/sign-in/second",
+    "/sign-in/passkey/begin",
+    "/sign-in/passkey/finish",
+    "/sign-in/with/{provider}",
+    "/sign-in/callback/{provider}",
+    "/sign-out",
+    "/verify",
+    "/forgot",
+    "/reset",
+    "/email/undo",
+    "/healthz",
+    "/readyz",
+    "/stripe/webhook",
+    "/dev/gallery",
+    "/share/{token}",
+];
+
 /// Asserts that a client gets nowhere that needs a user: pages lead to the sign-in, the API says 401, and what belongs to admins doesn't
 /// exist.
 async fn reaches_only_public_routes(client: &TestClient, ids: &Ids) {
-    let public = [
-        "/",
-        "/pricing",
-        "/terms",
-        "/privacy",
-        "/imprint",
-        "/help",
-        "/help/{topic}",
-        "/blog",
-        "/blog/{post}",
-        "/changelog",
-        "/changelog.xml",
-        "/openapi.json",
-        "/docs/api",
-        "/status",
-        "/robots.txt",
-        "/sitemap.xml",
-        "/theme",
-        "/api/demo",
-        "/sign-up",
-        "/sign-in",
-        "/sign-in/second",
-        "/sign-in/passkey/begin",
-        "/sign-in/passkey/finish",
-        "/sign-in/with/{provider}",
-        "/sign-in/callback/{provider}",
-        "/sign-out",
-        "/verify",
-        "/forgot",
-        "/reset",
-        "/email/undo",
-        "/healthz",
-        "/readyz",
-        "/stripe/webhook",
-        "/dev/gallery",
-        "/share/{token}",
-    ];
-    let is_public = |path: &str| public.contains(&path) || path.starts_with("/fn/{*");
+    let is_public = |path: &str| PUBLIC.contains(&path) || path.starts_with("/fn/{*");
     let mut walked = 0;
     for (method, path) in routes().into_iter().filter(|(_, path)| !is_public(path)) {
         let status = client.request(method, &ids.fill(&path)).send().await.unwrap().status();
@@ -219,6 +221,78 @@ async fn a_session_that_waits_for_a_second_factor_opens_nothing() {
         StatusCode::UNAUTHORIZED
     );
     assert!(app.one::<bool>("select exists (select from totp) and exists (select from conversation)").await);
+}
+
+/// The routes that prove a second factor.
+const CONFIRMATION: [&str; 3] =
+    ["/sign-in/confirm", "/sign-in/confirm/passkey/begin", "/sign-in/confirm/passkey/finish"];
+/// The routes that users need before they have a second factor: to add it, to verify the address, which comes before, and to delete the account.
+const ACCOUNT: [&str; 19] = [
+    "/verify/resend",
+    "/settings",
+    "/settings/email",
+    "/settings/password",
+    "/settings/password/remove",
+    "/settings/security",
+    "/settings/security/totp",
+    "/settings/security/totp/remove",
+    "/settings/security/recovery",
+    "/settings/passkeys/begin",
+    "/settings/passkeys/finish",
+    "/settings/passkeys/{passkey_id}/rename",
+    "/settings/passkeys/{passkey_id}/remove",
+    "/settings/identities/{provider}/link",
+    "/settings/identities/{provider}/unlink",
+    "/settings/sessions/{session_id}/end",
+    "/settings/sessions/end-others",
+    "/settings/data",
+    "/settings/delete",
+];
+/// The routes outside of `/api/` that scripts request.
+const SCRIPTS: [&str; 4] = ["/chat/{conversation_id}/messages", "/chat/list", "/search/results", "/fn/{*name}"];
+
+/// Asserts that a client is led to the page `to` by everything that needs a user, except some routes.
+async fn is_led_to(client: &TestClient, ids: &Ids, to: &str, except: &[&str]) {
+    let mut walked = 0;
+    for (method, path) in routes().into_iter().filter(|(_, path)| !PUBLIC.contains(&path.as_str())) {
+        if except.contains(&path.as_str()) {
+            continue;
+        }
+        let answer = client.request(method, &ids.fill(&path)).send().await.unwrap();
+        match path.as_str() {
+            path if path.starts_with("/admin") || path.starts_with("/fn/admin") => {
+                assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
+            }
+            path if path.starts_with("/api/") || SCRIPTS.contains(&path) => {
+                assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+                assert_eq!(problem(answer).await["kind"], "sign_in_required", "{method} {path}");
+            }
+            path => assert!(redirect(&answer).starts_with(to), "{method} {path}: {answer:?}"),
+        }
+        walked += 1;
+    }
+    assert!(walked > 50, "{walked}");
+}
+
+/// With `REQUIRE_MFA`, a session that was proved with one factor opens nothing of its user: it proves the second factor first, or adds it.
+#[tokio::test]
+async fn a_session_without_a_required_factor_opens_only_what_proves_or_adds_it() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    ann.send_and_read("{{words:1}}").await;
+    // With a passkey.
+    let ids = Ids::of(&app, "ann@example.com").await;
+    let (url, _stop) = app.start_second_with(|config| config.require_mfa = true).await;
+    let ann = TestClient { url, ..ann };
+    is_led_to(&ann, &ids, "/sign-in/confirm?", &CONFIRMATION).await;
+    app.sql("delete from passkey").await;
+    is_led_to(&ann, &ids, "/settings/security?required=mfa", &[&CONFIRMATION[..], &ACCOUNT[..]].concat()).await;
+    for path in ["/", "/pricing", "/verify", "/settings", "/settings/security", "/settings/data", "/sign-in/confirm"] {
+        assert_eq!(ann.get(path).await.status(), StatusCode::OK, "{path}");
+    }
+    let kept =
+        "select exists (select from conversation) and exists (select from share) and exists (select from api_key)";
+    assert!(app.one::<bool>(kept).await);
 }
 
 /// A form or a fetch that another site makes a browser send is refused on every route, whatever the user may do here.
