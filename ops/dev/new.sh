@@ -49,14 +49,15 @@ own_secrets() {
 random_hex() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
 # Tests ./dev new and ./dev brand: makes a copy, brands it, builds it, and runs the sign-up story against it. The copy is built into this
-# checkout's target folder, whose dependencies are compiled already; its path is the same each time, so that its parts replace the last ones.
+# checkout's target folder, whose dependencies are compiled already. It stays in a folder for temporary files until the next run, which compiles
+# what has changed since.
 test_copy() {
   git rev-parse -q --verify HEAD >/dev/null || { note "no git history here: the copy isn't tested"; return 0; }
   local parent copy status=0
   parent=${TMPDIR:-/tmp}/quotient-copy-$(printf '%s' "$ROOT" | cksum | cut -d ' ' -f 1)
   copy=$parent/night-owl
-  rm -rf "$parent" && mkdir -p "$parent" || return
-  at_exit "rm -rf '$parent'"
+  rm -rf "$parent/last" && mkdir -p "$parent" || return
+  if [ -d "$copy" ]; then mv "$copy" "$parent/last" || return; fi
   ./dev new "$copy" >"$DEV/copy.log" || return
   grep -q 'cd .*night-owl' "$DEV/copy.log" || { note "./dev new doesn't print the next commands"; return 1; }
   if ./dev new "$copy" >"$DEV/copy.log" 2>&1; then note "./dev new overwrites a folder"; return 1; fi
@@ -64,21 +65,37 @@ test_copy() {
   grep -qE '^SECRET_KEY=[0-9a-f]{64}$' "$copy/.env" || { note "the copy has no secret of its own"; return 1; }
   ln -s "$ROOT/end2end/node_modules" "$copy/end2end/node_modules"
   # In a subshell, because it changes the folder that the parts of ./dev work in.
-  (build_copy "$copy") || status=1
+  (build_copy "$copy" "$parent/last") || status=1
   if [ $status = 0 ]; then
     (cd "$copy" && node end2end/run.mjs end2end/brand.check.mjs end2end/story.test.mjs) || status=1
   fi
-  # Puts this checkout's programs back to where the copy's are. What has its folder compiled in is compiled again, because cargo takes the copy's for
-  # this checkout's.
-  git grep -lz CARGO_MANIFEST_DIR -- '*.rs' | xargs -0 touch
+  rm -rf "$copy/target" "$parent/last"
+  # Puts this checkout's programs back to where the copy's are.
   build_programs || status=1
   return $status
 }
 
+# build_copy COPY LAST: brands and builds a copy; LAST is the last one, if there was one. Its packages have another version than this checkout's, so
+# that cargo keeps both in one target folder.
 build_copy() {
   cd "$1" || return
   export CARGO_TARGET_DIR=$ROOT/target FRONT_TARGET_DIR=$ROOT/target/front
+  sed -i 's/^version = .*/version = "0.0.0"/' Cargo.toml || return
+  same_times "$2"
   ./dev brand --tagline "Answers for people who work at night." --hue 255 --support "hello@night-owl.example" --company "Night Owl GmbH" --no-shots || return
+  same_times "$2"
   build --bin quotient --bin fakes || return
   mkdir -p target/debug && cp "$CARGO_TARGET_DIR/debug/quotient" "$CARGO_TARGET_DIR/debug/fakes" target/debug/
+}
+
+# same_times LAST: gives each file, and each folder of the same names, the time that it has in another folder. Cargo compiles what is newer than its
+# last build.
+same_times() {
+  local path
+  while IFS= read -r -d '' path; do
+    if cmp -s "$path" "$1/$path"; then touch -r "$1/$path" "$path"; fi
+  done < <(git ls-files -z)
+  while IFS= read -r -d '' path; do
+    if [ -d "$1/$path" ] && [ "$(ls -A "$path")" = "$(ls -A "$1/$path")" ]; then touch -r "$1/$path" "$path"; fi
+  done < <(git ls-tree -r -d -z --name-only HEAD)
 }
