@@ -49,8 +49,8 @@ own_secrets() {
 random_hex() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
 # Tests ./dev new and ./dev brand: makes a copy, brands it, builds it, and runs the sign-up story against it. The copy is built into this
-# checkout's target folder, whose dependencies are compiled already. It stays in a folder for temporary files until the next run, which compiles
-# what has changed since.
+# checkout's target folder, whose dependencies are compiled already. The copy stays in a folder for temporary files until the next run, which
+# compiles only what has changed.
 test_copy() {
   git rev-parse -q --verify HEAD >/dev/null || { note "no git history here: the copy isn't tested"; return 0; }
   local parent copy status=0

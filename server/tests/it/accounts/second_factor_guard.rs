@@ -1,5 +1,5 @@
-//! Who has a second factor changes their ways to sign in only after proving it: whoever knows the password alone can't add or remove one. Where
-//! everyone is required to have one, the password alone does nothing else either.
+//! Users with a second factor must prove it before they change their sign-in methods: the password alone can't add or remove one. Where everyone is
+//! required to have one, the password alone opens nothing else either.
 
 use super::{factors, is_signed_in, passkeys, redirect, sign_in};
 use crate::app::{PASSWORD, TestApp};
