@@ -1,17 +1,21 @@
 # shellcheck shell=bash
 # Tests the setup of a new checkout: the last commit in an empty directory, with nothing built or downloaded before.
 
-# fresh [--chroot] [--docker-steps]: runs ./dev up, ./dev test and ./dev release, or the Dockerfile's RUN lines, in a clone of
-# the last commit with an empty HOME, CARGO_HOME and target folder; with --chroot in a new Debian made by debootstrap as well.
+# fresh [--chroot] [--docker-steps | up test release]: runs ./dev up, ./dev test and ./dev release (or those of them that are named),
+# or the Dockerfile's RUN lines, in a clone of the last commit with an empty HOME, CARGO_HOME and target folder; with --chroot in a
+# new Debian made by debootstrap as well.
 cmd_fresh() {
   local chroot='' steps=first_hour arg
+  FRESH_COMMANDS=''
   for arg in "$@"; do
     case $arg in
       --chroot) chroot=1 ;;
       --docker-steps) steps=docker_steps ;;
-      *) die "fresh takes --chroot and --docker-steps" ;;
+      up | test | release) FRESH_COMMANDS+=" $arg" ;;
+      *) die "fresh takes --chroot, --docker-steps, and any of up, test and release" ;;
     esac
   done
+  FRESH_COMMANDS=${FRESH_COMMANDS:- up test release}
   [ -z "$(git status --porcelain)" ] || note "only the last commit is tried: there are uncommitted changes"
   FRESH=$(mktemp -d "${TMPDIR:-/tmp}/quotient-fresh.XXXXXX")
   chmod 755 "$FRESH"
@@ -92,11 +96,20 @@ in_chroot() {
 }
 
 first_hour() {
-  timed "./dev up, until it serves" up_until_ready
-  timed "./dev test" inside ./dev test
-  grep -E '^test result|^ℹ (tests|pass|fail)' "$FRESH/log" | awk '{ print "            " $0 }' >&2
-  timed "./dev release" inside ./dev release
-  grep -E 'bytes  ' "$FRESH/log" >&2
+  local command
+  for command in $FRESH_COMMANDS; do
+    case $command in
+      up) timed "./dev up, until it serves" up_until_ready ;;
+      test)
+        timed "./dev test" inside ./dev test
+        grep -E '^test result|^ℹ (tests|pass|fail)' "$FRESH/log" | awk '{ print "            " $0 }' >&2
+        ;;
+      release)
+        timed "./dev release" inside ./dev release
+        grep -E 'bytes  ' "$FRESH/log" >&2
+        ;;
+    esac
+  done
 }
 
 up_until_ready() {
