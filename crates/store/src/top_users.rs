@@ -2,7 +2,7 @@
 
 use crate::rollup::Sums;
 use crate::{Result, Tx};
-use domain::{Picos, PlanId, Tokens, UsageFilter, UsageSum, UserUsage};
+use domain::{Picos, PlanId, ReportPeriod, Tokens, UsageFilter, UsageSum, UserUsage};
 use std::collections::HashMap;
 use time::{Date, OffsetDateTime};
 
@@ -96,14 +96,21 @@ impl ReportRow {
     }
 }
 
-/// Reads the rows of a page: a standard period from `usage_report`, a custom one from the sums of its days, refusals and payments. The part
-/// that isn't needed is planned but never executed. `lateral` looks up the few subjects of the page: the planner can't take the limit into
-/// account and would hash all of them.
+/// Reads the rows of a page: a standard period from `usage_report`, a custom one from the sums of its days, refusals and payments. Without a
+/// filter by account, the sums of a standard period are those of its last refresh (`whole`). The parts that aren't needed are planned but never
+/// executed. `lateral` looks up the few subjects of the page: the planner can't take the limit into account and would hash all of them.
 async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDateTime) -> Result<Vec<ReportRow>> {
     let (from, to) = filter.period.bounds(now);
+    if matches!(filter.period, ReportPeriod::Custom(..)) {
+        // Planned for its number of days, so that long periods are summed by two processes.
+        sqlx::raw_sql("set local plan_cache_mode = force_custom_plan").execute(&mut *db).await?;
+    }
     let rows = sqlx::query_as!(
         ReportRow,
-        r#"with used as (
+        r#"with whole as materialized (
+             select t.* from usage_report_total t join usage_period using (period, as_of)
+             where period = $1 and t.model = $2 and $3::text is null and $4::text is null
+           ), used as (
              select subject_id, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input_tokens,
                     sum(cache_read_tokens + cache_write_tokens)::bigint as cached_tokens, sum(output_tokens)::bigint as output_tokens,
                     sum(estimated_tokens)::bigint as estimated_tokens, sum(cost_picos)::bigint as cost_picos
@@ -118,52 +125,61 @@ async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDate
              where r.hour >= $8 and r.hour < $9 group by s.subject_id
            ), paid as (
              select subject_id, (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint as picos
-             from subscriptions_paid($8, $9) where subject_id is not null group by subject_id
-           ), figures as (
-             select subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos, refusals,
-                    paid_picos from usage_report where period = $1 and model = $2
+             from subscriptions_paid($8, $9) where $2 = '' and subject_id is not null group by subject_id
+           ), listed as materialized (
+             select f.*
+             from (
+               select subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos, refusals,
+                      paid_picos
+               from usage_report where period = $1 and model = $2 and not exists (select from whole)
+               union all
+               select subject_id, u.subject_id is not null, coalesce(u.requests, 0), coalesce(u.input_tokens, 0),
+                      coalesce(u.cached_tokens, 0), coalesce(u.output_tokens, 0), coalesce(u.estimated_tokens, 0), coalesce(u.cost_picos, 0),
+                      coalesce(r.n, 0), coalesce(p.picos, 0)
+               from used u full join refused r using (subject_id) left join paid p using (subject_id)
+               where $1 = 'custom' and ($2 = '' or u.subject_id is not null)
+             ) f
+             where $3::text is null and $4::text is null or f.subject_id in (
+               select s.subject_id from usage_subject s join account a using (user_id)
+               where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4))
+           ), total as (
+             select rows as count, users, requests, input_tokens, cached_tokens, output_tokens, cost_picos from whole
              union all
-             select subject_id, u.subject_id is not null, coalesce(u.requests, 0), coalesce(u.input_tokens, 0), coalesce(u.cached_tokens, 0),
-                    coalesce(u.output_tokens, 0), coalesce(u.estimated_tokens, 0), coalesce(u.cost_picos, 0), coalesce(r.n, 0),
-                    coalesce(p.picos, 0)
-             from used u full join refused r using (subject_id) left join paid p using (subject_id)
-             where $1 = 'custom' and ($2 = '' or u.subject_id is not null)
-           ), report as materialized (
+             select count(*),
+                    count(*) filter (where is_active
+                      and subject_id is distinct from (select subject_id from usage_subject where subject = 'demo')),
+                    coalesce(sum(requests), 0)::bigint, coalesce(sum(input_tokens), 0)::bigint, coalesce(sum(cached_tokens), 0)::bigint,
+                    coalesce(sum(output_tokens), 0)::bigint, coalesce(sum(cost_picos), 0)::bigint
+             from listed having not exists (select from whole)
+           ), page as (
              select f.*,
                     case $5
                       when 'cost' then cost_picos
                       when 'tokens' then input_tokens + cached_tokens + output_tokens
                       when 'requests' then requests
-                      when 'margin' then cost_picos - case when $2 = '' then paid_picos else 0 end
+                      when 'margin' then cost_picos - paid_picos
                       when 'refusals' then refusals
                       else (abs(estimated_tokens - input_tokens - cached_tokens)::numeric * 1000000
                             / greatest(input_tokens + cached_tokens, 1))::bigint
                     end as rank
-             from figures f
-             where $3::text is null and $4::text is null or f.subject_id in (
-               select s.subject_id from reported_account a join usage_subject s using (subject)
-               where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4))
-           ), total as (
-             select count(*) as count,
-                    count(*) filter (where is_active
-                      and subject_id is distinct from (select subject_id from usage_subject where subject = 'demo')) as users,
-                    sum(requests) as requests, sum(input_tokens) as input, sum(cached_tokens) as cached, sum(output_tokens) as output,
-                    sum(cost_picos) as cost from report
-           ), page as (
-             select * from report order by rank desc, subject_id offset $6 limit $7
+             from (
+               select subject_id, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos, refusals, paid_picos
+               from usage_report where period = $1 and model = $2 and exists (select from whole)
+               union all
+               select subject_id, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos, refusals, paid_picos
+               from listed
+             ) f
+             order by rank desc, subject_id offset $6 limit $7
            )
            select page.subject_id as "subject_id?", s.subject as "subject?", a.user_id as "user_id?", a.email as "email?",
                   a.plan_id as "plan_id?", page.requests as "requests?", page.input_tokens as "input?", page.cached_tokens as "cached?",
                   page.output_tokens as "output?", page.estimated_tokens as "estimated?", page.cost_picos as "cost?",
                   page.refusals as "refusals?", page.paid_picos as "paid?", total.count as "count!", total.users as "users!",
-                  coalesce(total.requests, 0)::bigint as "all_requests!", coalesce(total.input, 0)::bigint as "all_input!",
-                  coalesce(total.cached, 0)::bigint as "all_cached!", coalesce(total.output, 0)::bigint as "all_output!",
-                  coalesce(total.cost, 0)::bigint as "all_cost!"
+                  total.requests as "all_requests!", total.input_tokens as "all_input!", total.cached_tokens as "all_cached!",
+                  total.output_tokens as "all_output!", total.cost_picos as "all_cost!"
            from total left join page on true
-           left join lateral (select subject from usage_subject where subject_id = page.subject_id limit 1) s on true
-           left join lateral (
-             select user_id, email, plan_id from reported_account where subject = s.subject limit 1
-           ) a on true
+           left join lateral (select subject, user_id from usage_subject where subject_id = page.subject_id limit 1) s on true
+           left join lateral (select user_id, email, plan_id from account where user_id = s.user_id limit 1) a on true
            order by page.rank desc, page.subject_id"#,
         filter.period.as_str(),
         filter.model.as_ref().map_or("", |model| model.0.as_str()),

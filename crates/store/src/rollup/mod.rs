@@ -8,12 +8,14 @@
 //! of their own. `usage_report` holds the standard periods of `/admin` as of the last refresh.
 
 mod provider_hours;
+mod rebuild;
 mod refresh;
 mod summary;
 mod totals;
 
 pub use provider_hours::{ProviderHour, provider_hours};
-pub use refresh::{Freshness, freshness, rebuild, refresh};
+pub use rebuild::rebuild;
+pub use refresh::{Freshness, freshness, refresh};
 pub use summary::{LargeShare, Summary, as_of, cache_savings, large_shares, summary};
 pub use totals::{
     Include, Interval, IntervalTotals, PeriodFigures, PeriodTotals, Totals, figures, spent_in_a_day,

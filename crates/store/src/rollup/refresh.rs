@@ -1,4 +1,4 @@
-//! Refreshes the report of the standard periods, folds the totals, and rebuilds every rollup from the ledger.
+//! Refreshes the report of the standard periods and folds the totals.
 
 use crate::{Db, Result, Tx};
 use domain::ReportPeriod;
@@ -27,8 +27,9 @@ pub async fn freshness(db: impl PgExecutor<'_>) -> Result<Freshness> {
     Ok(Freshness { as_of: row.as_of, unfolded: row.unfolded.max(0).cast_unsigned() })
 }
 
-/// Folds new ledger rows into the totals and recomputes every standard period, all from one snapshot. Returns false without doing anything
-/// if the last refresh is younger than `min_age`: with several servers, one refresh a minute is enough.
+/// Adds new ledger rows to the standard periods and folds them into the totals, all from one snapshot. A period that has moved since the last
+/// refresh is summed again. Returns false without doing anything if the last refresh is younger than `min_age`: with several servers, one
+/// refresh a minute is enough.
 ///
 /// # Errors
 /// Returns an error if a query fails; then nothing has changed.
@@ -42,23 +43,33 @@ pub async fn refresh(db: &Db, min_age: time::Duration) -> Result<bool> {
     if now.as_of.is_some_and(|as_of| now.now - as_of < min_age) {
         return Ok(false);
     }
+    let mut unmoved = Vec::new();
+    for period in ReportPeriod::STANDARD {
+        if is_unmoved(&mut tx, period, now.now).await? {
+            unmoved.push(period);
+        } else {
+            sum_again(&mut tx, period, now.now).await?;
+        }
+    }
+    add_new(&mut tx, &unmoved, now.now).await?;
     fold(&mut tx).await?;
     sqlx::query!("delete from ttft_hour where hour < $1", now.now - time::Duration::days(2)).execute(&mut tx).await?;
     for period in ReportPeriod::STANDARD {
-        refresh_period(&mut tx, period, now.now).await?;
+        add_refusals_and_payments(&mut tx, period, now.now).await?;
+        record_period(&mut tx, period, now.now).await?;
     }
     tx.commit().await?;
     Ok(true)
 }
 
 /// Serializes refreshes, rebuilds and dropping old months, until the end of the transaction.
-async fn lock(tx: &mut Tx) -> Result<()> {
+pub(super) async fn lock(tx: &mut Tx) -> Result<()> {
     sqlx::query!("lock table usage_period in exclusive mode").execute(tx).await?;
     Ok(())
 }
 
 /// Moves `usage_delta` into the totals and histograms, and `cache_write_long_delta` into its sums.
-async fn fold(tx: &mut Tx) -> Result<()> {
+pub(super) async fn fold(tx: &mut Tx) -> Result<()> {
     sqlx::query!(
         "with delta as (
            delete from usage_delta returning *
@@ -100,9 +111,19 @@ async fn fold(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
-/// Recomputes one standard period. Only rows that differ are written.
-async fn refresh_period(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime) -> Result<()> {
-    let (from, to) = period.bounds(as_of);
+/// Returns whether a period begins where it did at the last refresh, so that only calls were added since.
+async fn is_unmoved(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime) -> Result<bool> {
+    let is_unmoved = sqlx::query_scalar!(
+        r#"select exists (select from usage_period where period = $1 and began_at = $2)
+             and not exists (select from usage_delta where subject_id is null) as "is_unmoved!""#,
+        period.as_str(),
+        period.bounds(as_of).0,
+    );
+    Ok(is_unmoved.fetch_one(tx).await?)
+}
+
+/// Sums the usage of a standard period from its hours or days. Only rows that differ are written.
+async fn sum_again(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime) -> Result<()> {
     sqlx::query!(
         "with used as (
            select subject_id, model, requests, input_tokens, cache_read_tokens + cache_write_tokens as cached_tokens, output_tokens,
@@ -112,207 +133,133 @@ async fn refresh_period(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime
            select subject_id, model, requests, input_tokens, cache_read_tokens + cache_write_tokens, output_tokens, estimated_tokens,
                   cost_picos
            from usage_day where $1 <> '24h' and day >= ($2::timestamptz at time zone 'UTC')::date
-         ), sums as (
-           select coalesce(model, '') as model, subject_id, true as is_active, sum(requests)::bigint as requests,
-                  sum(input_tokens)::bigint as input_tokens, sum(cached_tokens)::bigint as cached_tokens,
-                  sum(output_tokens)::bigint as output_tokens, sum(estimated_tokens)::bigint as estimated_tokens,
-                  sum(cost_picos)::bigint as cost_picos
-           from used group by grouping sets ((subject_id), (subject_id, model))
-         ), refused as materialized (
+         ), by_model as materialized (
+           select model, subject_id, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input_tokens,
+                  sum(cached_tokens)::bigint as cached_tokens, sum(output_tokens)::bigint as output_tokens,
+                  sum(estimated_tokens)::bigint as estimated_tokens, sum(cost_picos)::bigint as cost_picos
+           from used group by subject_id, model
+         ), sums as materialized (
+           select * from by_model
+           union all
+           select '', subject_id, sum(requests)::bigint, sum(input_tokens)::bigint, sum(cached_tokens)::bigint, sum(output_tokens)::bigint,
+                  sum(estimated_tokens)::bigint, sum(cost_picos)::bigint
+           from by_model group by subject_id
+         ), ended as (
+           delete from usage_report o
+           where period = $1 and is_active and not exists (select from sums s where s.model = o.model and s.subject_id = o.subject_id)
+         )
+         -- By name, so that a release that doesn't know a new column goes on working.
+         insert into usage_report as o (period, model, subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens,
+                                        estimated_tokens, cost_picos, refusals, paid_picos)
+         select $1, s.model, s.subject_id, true, s.requests, s.input_tokens, s.cached_tokens, s.output_tokens, s.estimated_tokens,
+                s.cost_picos, 0, 0
+         from sums s left join usage_report r on r.period = $1 and r.model = s.model and r.subject_id = s.subject_id
+         where (r.is_active, r.requests, r.input_tokens, r.cached_tokens, r.output_tokens, r.estimated_tokens, r.cost_picos)
+           is distinct from (true, s.requests, s.input_tokens, s.cached_tokens, s.output_tokens, s.estimated_tokens, s.cost_picos)
+         on conflict (period, model, subject_id) do update set
+           is_active = true, requests = excluded.requests, input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
+           output_tokens = excluded.output_tokens, estimated_tokens = excluded.estimated_tokens, cost_picos = excluded.cost_picos",
+        period.as_str(),
+        period.bounds(as_of).0,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Adds the rows that aren't folded yet to the usage of some standard periods.
+async fn add_new(tx: &mut Tx, periods: &[ReportPeriod], as_of: OffsetDateTime) -> Result<()> {
+    let names: Vec<String> = periods.iter().map(|period| period.as_str().to_owned()).collect();
+    let begins: Vec<OffsetDateTime> = periods.iter().map(|period| period.bounds(as_of).0).collect();
+    sqlx::query!(
+        "insert into usage_report as o (period, model, subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens,
+                                        estimated_tokens, cost_picos, refusals, paid_picos)
+         select p.period, coalesce(d.model, ''), d.subject_id, true, sum(d.requests)::bigint, sum(d.input_tokens)::bigint,
+                sum(d.cache_read_tokens + d.cache_write_tokens)::bigint, sum(d.output_tokens)::bigint, sum(d.estimated_tokens)::bigint,
+                sum(d.cost_picos)::bigint, 0, 0
+         from unnest($1::text[], $2::timestamptz[]) p (period, begins_at) join usage_delta d on d.hour >= p.begins_at
+         group by grouping sets ((p.period, d.subject_id), (p.period, d.subject_id, d.model))
+         on conflict (period, model, subject_id) do update set
+           is_active = true, requests = o.requests + excluded.requests, input_tokens = o.input_tokens + excluded.input_tokens,
+           cached_tokens = o.cached_tokens + excluded.cached_tokens, output_tokens = o.output_tokens + excluded.output_tokens,
+           estimated_tokens = o.estimated_tokens + excluded.estimated_tokens, cost_picos = o.cost_picos + excluded.cost_picos",
+        &names[..],
+        &begins[..],
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Brings the refusals and payments of a standard period up to date. Users who were only refused get a row for all models; a subscription pays
+/// for all models, so only these rows have payments. Only rows that differ are written.
+async fn add_refusals_and_payments(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime) -> Result<()> {
+    let (from, to) = period.bounds(as_of);
+    sqlx::query!(
+        "with refused as materialized (
            select s.subject_id, sum(r.n)::bigint as n
            from refusal_hour r join account a using (user_id) join usage_subject s on s.subject = reported_subject(a)
            where r.hour >= $2 and r.hour < $3 group by s.subject_id
          ), paid as materialized (
            select subject_id, (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint as picos
            from subscriptions_paid($2, $3) where subject_id is not null group by subject_id
-         ), fresh as materialized (
-           select $1 as period, u.model, u.subject_id, u.is_active, u.requests, u.input_tokens, u.cached_tokens, u.output_tokens,
-                  u.estimated_tokens, u.cost_picos, coalesce(r.n, 0) as refusals, coalesce(p.picos, 0) as paid_picos
-           from (
-             select * from sums
-             union all
-             select '', subject_id, false, 0, 0, 0, 0, 0, 0 from refused r
-             where not exists (select from sums where sums.subject_id = r.subject_id and sums.model = '')
-           ) u left join refused r using (subject_id) left join paid p using (subject_id)
-         ), deleted as (
-           delete from usage_report o
-           where period = $1 and not exists (select from fresh f where f.model = o.model and f.subject_id = o.subject_id)
+         ), changed as materialized (
+           select o.model, o.subject_id, o.is_active, coalesce(r.n, 0) as refusals,
+                  case when o.model = '' then coalesce(p.picos, 0) else 0 end as paid_picos
+           from usage_report o left join refused r using (subject_id) left join paid p using (subject_id)
+           where o.period = $1
+             and (o.refusals <> coalesce(r.n, 0) or o.paid_picos <> case when o.model = '' then coalesce(p.picos, 0) else 0 end)
+         ), ended as (
+           delete from usage_report o using changed c
+           where o.period = $1 and o.model = c.model and o.subject_id = c.subject_id and not c.is_active and c.refusals = 0
+         ), updated as (
+           update usage_report o set refusals = c.refusals, paid_picos = c.paid_picos
+           from changed c
+           where o.period = $1 and o.model = c.model and o.subject_id = c.subject_id and (c.is_active or c.refusals > 0)
          )
-         -- By name, so that a release that doesn't know a new column goes on working.
-         insert into usage_report as o (period, model, subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens,
-                                        estimated_tokens, cost_picos, refusals, paid_picos)
-         select * from fresh
-         except
-         select period, model, subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos,
-                refusals, paid_picos
-         from usage_report where period = $1
-         on conflict (period, model, subject_id) do update set
-           is_active = excluded.is_active, requests = excluded.requests, input_tokens = excluded.input_tokens,
-           cached_tokens = excluded.cached_tokens, output_tokens = excluded.output_tokens, estimated_tokens = excluded.estimated_tokens,
-           cost_picos = excluded.cost_picos, refusals = excluded.refusals, paid_picos = excluded.paid_picos",
+         insert into usage_report (period, model, subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens,
+                                   estimated_tokens, cost_picos, refusals, paid_picos)
+         select $1, '', r.subject_id, false, 0, 0, 0, 0, 0, 0, r.n, coalesce(p.picos, 0)
+         from refused r left join paid p using (subject_id)
+         where not exists (select from usage_report o where o.period = $1 and o.model = '' and o.subject_id = r.subject_id)",
         period.as_str(),
         from,
         to,
     )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Records when a standard period was refreshed, where it begins, and the figures that aren't in the report's rows.
+async fn record_period(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime) -> Result<()> {
+    let (from, to) = period.bounds(as_of);
+    sqlx::query!("delete from usage_report_total where period = $1", period.as_str()).execute(&mut *tx).await?;
+    sqlx::query!(
+        "insert into usage_report_total (period, model, as_of, rows, users, requests, input_tokens, cached_tokens, output_tokens, cost_picos)
+         select period, model, $2, count(*),
+                -- The demo is a row of the report, but no user.
+                count(*) filter (where is_active and subject_id is distinct from (select subject_id from usage_subject where subject = 'demo')),
+                sum(requests), sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(cost_picos)
+         from usage_report where period = $1 group by period, model",
+        period.as_str(),
+        as_of,
+    )
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "insert into usage_period (period, as_of, users, rows, revenue_picos)
-         select $1, $2,
-                -- The demo is a row of the report, but no user.
-                count(*) filter (where is_active and subject_id is distinct from (select subject_id from usage_subject where subject = 'demo')),
-                count(*),
+        "insert into usage_period (period, as_of, began_at, users, rows, revenue_picos)
+         select $1, $2, $3, coalesce(sum(users), 0), coalesce(sum(rows), 0),
                 coalesce((select (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint
                           from (select amount_minor, period, sum(paid) as paid from subscriptions_paid($3, $4) group by 1, 2) p), 0)
-         from usage_report where period = $1 and model = ''
+         from usage_report_total where period = $1 and model = ''
          on conflict (period) do update
-         set as_of = excluded.as_of, users = excluded.users, rows = excluded.rows, revenue_picos = excluded.revenue_picos",
+         set as_of = excluded.as_of, began_at = excluded.began_at, users = excluded.users, rows = excluded.rows,
+             revenue_picos = excluded.revenue_picos",
         period.as_str(),
         as_of,
         from,
         to,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Recomputes all rollups from the kept ledger rows. Sums of dropped months stay. Blocks writes to the ledger meanwhile, so turns that end
-/// wait.
-///
-/// # Errors
-/// Returns an error if a query fails; then nothing has changed.
-pub async fn rebuild(db: &Db) -> Result<()> {
-    let mut tx = crate::begin(db).await?;
-    lock(&mut tx).await?;
-    sqlx::query!(
-        "lock table ai_usage, usage_hour, usage_day, usage_key, usage_delta, cache_write_long_delta in share row exclusive mode"
-    )
-    .execute(&mut tx)
-    .await?;
-    fold(&mut tx).await?;
-    let kept = crate::ledger::kept_from(&mut tx).await?.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    rebuild_sums(&mut tx, kept).await?;
-    rebuild_totals(&mut tx, kept).await?;
-    rebuild_savings(&mut tx, kept).await?;
-    rebuild_key_sums(&mut tx).await?;
-    rebuild_long_writes(&mut tx, kept).await?;
-    tx.commit().await
-}
-
-/// Recomputes the sums per user.
-async fn rebuild_sums(tx: &mut Tx, kept: OffsetDateTime) -> Result<()> {
-    sqlx::query!("delete from usage_hour where hour >= $1", kept).execute(&mut *tx).await?;
-    sqlx::query!("delete from usage_day where day >= ($1::timestamptz at time zone 'UTC')::date", kept)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!(
-        "insert into usage_subject (subject) select distinct summed_subject(purpose, subject) from ai_usage on conflict do nothing"
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "insert into usage_hour
-         select subject_id, model, date_trunc('hour', created_at, 'UTC') as hour, count(*) filter (where corrects is null and call_no = 1),
-                count(*) filter (where corrects is null), count(*) filter (where provider_failed), sum(input_tokens),
-                sum(cache_read_tokens), sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens),
-                coalesce(sum(estimated_tokens) filter (where corrects is null and input_tokens + cache_read_tokens + cache_write_tokens > 0), 0),
-                (sum(cost_usd) * 1000000000000)::bigint
-         from ai_usage u join usage_subject s on s.subject = summed_subject(u.purpose, u.subject)
-         where status <> 'pending' and created_at >= $1 group by 1, 2, 3 order by 3, 1",
-        kept,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "insert into usage_day
-         select subject_id, model, (hour at time zone 'UTC')::date as day, sum(requests), sum(calls), sum(failed), sum(input_tokens),
-                sum(cache_read_tokens), sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens), sum(estimated_tokens),
-                sum(cost_picos)
-         from usage_hour where hour >= $1 group by 1, 2, 3 order by 3, 1",
-        kept,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Recomputes the totals of all users and the histograms.
-async fn rebuild_totals(tx: &mut Tx, kept: OffsetDateTime) -> Result<()> {
-    sqlx::query!("delete from usage_total where hour >= $1", kept).execute(&mut *tx).await?;
-    sqlx::query!("delete from ttft_hour").execute(&mut *tx).await?;
-    sqlx::query!("delete from ttft_day where day >= ($1::timestamptz at time zone 'UTC')::date", kept)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!(
-        "insert into usage_total
-         select model, hour, sum(requests), sum(calls), sum(failed), sum(input_tokens), sum(cache_read_tokens), sum(cache_write_tokens),
-                sum(output_tokens), sum(reasoning_tokens), sum(cost_picos)
-         from usage_hour where hour >= $1 group by model, hour",
-        kept,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "insert into ttft_hour
-         select date_trunc('hour', created_at, 'UTC'), model, two_digits(ttft_ms), count(*) from ai_usage
-         where status <> 'pending' and ttft_ms is not null and created_at >= greatest($1, now() - interval '2 days') group by 1, 2, 3",
-        kept,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "insert into ttft_day
-         select (created_at at time zone 'UTC')::date, model, two_digits(ttft_ms), count(*) from ai_usage
-         where status <> 'pending' and ttft_ms is not null and created_at >= $1 group by 1, 2, 3",
-        kept,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Recomputes what prompt caching saved.
-async fn rebuild_savings(tx: &mut Tx, kept: OffsetDateTime) -> Result<()> {
-    sqlx::query!("delete from cache_saving where hour >= $1", kept).execute(&mut *tx).await?;
-    sqlx::query!(
-        "insert into cache_saving
-         select u.model, date_trunc('hour', u.created_at, 'UTC'),
-                sum(cache_saving_picos(p, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_long_tokens))
-         from ai_usage u join model_price p using (model_price_id)
-         where u.status <> 'pending' and u.created_at >= $1 and (u.cache_read_tokens <> 0 or u.cache_write_tokens <> 0)
-         group by 1, 2",
-        kept,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Recomputes the sums by API key. They go back less far than the ledger is kept.
-async fn rebuild_key_sums(tx: &mut Tx) -> Result<()> {
-    sqlx::query!("delete from usage_key").execute(&mut *tx).await?;
-    sqlx::query!(
-        "insert into usage_key
-         select api_key_id, key_slot(created_at), count(*) filter (where corrects is null and call_no = 1),
-                sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), (sum(cost_usd) * 1000000000000)::bigint
-         from ai_usage
-         where api_key_id is not null and status <> 'pending' and created_at >= key_slot(now() - interval '62 days')
-         group by 1, 2"
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Recomputes the cache writes with the longer lifetime.
-async fn rebuild_long_writes(tx: &mut Tx, kept: OffsetDateTime) -> Result<()> {
-    sqlx::query!("delete from cache_write_long where hour >= $1", kept).execute(&mut *tx).await?;
-    sqlx::query!(
-        "insert into cache_write_long (model, hour, tokens)
-         select model, date_trunc('hour', created_at, 'UTC'), sum(cache_write_long_tokens)
-         from ai_usage where status <> 'pending' and cache_write_long_tokens <> 0 and created_at >= $1 group by 1, 2",
-        kept,
     )
     .execute(tx)
     .await?;

@@ -104,6 +104,37 @@ async fn calls_that_end_during_refreshes_are_counted_once() {
     }
 }
 
+/// A subject is named by the oldest account that has it, else by the oldest that had it before.
+#[tokio::test]
+async fn a_subject_is_named_by_one_account() {
+    let app = without_server().await;
+    let step = async |sql: &str, expected: &[(&str, Option<&str>)]| {
+        app.sql(sql).await;
+        for (subject, email) in expected {
+            let named = "select a.email from usage_subject s left join account a using (user_id) where s.subject = $1";
+            let named: Option<String> = sqlx::query_scalar(named).bind(subject).fetch_one(&app.db).await.unwrap();
+            assert_eq!(named.as_deref(), *email, "{subject} after {sql}");
+        }
+        let differ = "select count(*) from usage_subject s left join reported_account r using (subject) where s.user_id is distinct from r.user_id";
+        assert_eq!(app.one::<i64>(differ).await, 0, "after {sql}");
+    };
+    let insert = |email: &str, subject: &str, days: i32| {
+        format!(
+            "insert into account (user_id, email, password_hash, subject, created_at)
+             values (gen_random_uuid(), '{email}', '', '{subject}', now() - interval '{days} days')"
+        )
+    };
+    step(&insert("new@example.com", "shared", 1), &[("shared", Some("new@example.com"))]).await;
+    step(&insert("old@example.com", "shared", 9), &[("shared", Some("old@example.com"))]).await;
+    step(
+        "update account set subject = 'own' where email = 'old@example.com'",
+        &[("shared", Some("new@example.com")), ("own", Some("old@example.com"))],
+    )
+    .await;
+    step("delete from account where email = 'new@example.com'", &[("shared", Some("old@example.com"))]).await;
+    step("delete from account where email = 'old@example.com'", &[("shared", None), ("own", None)]).await;
+}
+
 /// Turns of one user that end at once on the same models in opposite order don't deadlock.
 #[tokio::test]
 async fn turns_that_end_on_the_same_models_dont_deadlock() {
@@ -215,6 +246,15 @@ async fn a_rebuild_computes_the_same_rollups() {
     .await;
     app.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
     assert_eq!(sums().await, before);
+    // What a rebuild folds is not added to the report, so the next refresh sums it again.
+    late(&app.db, OffsetDateTime::now_utc() - Duration::hours(30)).await;
+    store::rollup::rebuild(&app.store).await.unwrap();
+    app.refresh_report().await;
+    let differ = "select count(*) from (
+                    select model, sum(cost_picos) from usage_report where period = '30d' and model <> '' group by 1
+                    except select model, sum(cost_picos) from usage_day where day >= (now() at time zone 'UTC')::date - 29 group by 1) d";
+    assert_eq!(app.one::<i64>(differ).await, 0);
+    let before = sums().await;
     assert!(
         app.one::<bool>(
             "select (select count(*) from usage_day) > 100 and (select count(*) from cache_write_long) > 100"
