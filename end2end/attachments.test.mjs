@@ -106,7 +106,10 @@ for (const viewport of [undefined, { width: 390, height: 844 }]) {
 test('what isn’t accepted says why, and nothing is sent until it is removed', { timeout: 600_000 }, async () => {
   const bob = await start('bob@example.com');
   await pick(bob, text('drawing.svg', '<svg xmlns="http://www.w3.org/2000/svg"/>'));
-  await chip(bob, 'drawing.svg').getByText('SVG images can contain scripts').waitFor();
+  // Announced to screen readers with the name.
+  const alert = chip(bob, 'drawing.svg').getByRole('alert');
+  await alert.getByText('SVG images can contain scripts').waitFor();
+  await alert.getByText('drawing.svg').waitFor();
   await send(bob, '{{words:2}} hi');
   await bob.getByText('Remove the files that couldn’t be attached.'.replace('’', "'")).waitFor();
   assert.equal(await bob.locator('#question').inputValue(), '{{words:2}} hi');
@@ -183,6 +186,8 @@ test('a model that reads no images says so before sending', { timeout: 600_000 }
 
 test('an upload shows its progress and can be canceled', { timeout: 600_000 }, async () => {
   const dan = await start('dan@example.com');
+  const errors = [];
+  dan.on('pageerror', (error) => errors.push(error.message));
   // The request is held back until it is canceled.
   await dan.route('**/api/attachments?*', () => {});
   await pick(dan, text('slow.txt', 'slow'));
@@ -195,6 +200,7 @@ test('an upload shows its progress and can be canceled', { timeout: 600_000 }, a
   await dan.locator('#files').waitFor({ state: 'hidden' });
   await dan.locator('#question').press('Enter');
   await ended(dan);
+  assert.deepEqual(errors, []);
   await dan.goto(`${app.url}/settings/data`);
   await dan.getByText(/of 100 MB used/).waitFor();
   await inspect(dan);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
-import { inspect, send, shots, signUp, startApp, startBrowser, woken } from './test-app.mjs';
+import { inspect, password, send, shots, signUp, startApp, startBrowser, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -130,7 +130,7 @@ test('each page continues the version that it shows', { timeout: 600_000 }, asyn
   assert.equal(kim.url(), address);
 });
 
-test('a refused edit loses nothing', { timeout: 600_000 }, async () => {
+test('a refused edit and an ended session lose nothing', { timeout: 600_000 }, async () => {
   const bob = await start('bob@example.com', { quiet: true });
   await send(bob, '{{words:3}} first');
   await idle(bob, 1);
@@ -144,6 +144,17 @@ test('a refused edit loses nothing', { timeout: 600_000 }, async () => {
   assert.equal(await answers(bob).count(), 1, 'the old response is shown again');
   await bob.getByRole('button', { name: 'Cancel' }).click();
   assert.equal(await questions(bob).locator('.message').innerText(), '{{words:3}} first');
+  // Nor does a session that has ended: after signing in, the user is back at the draft.
+  const address = bob.url();
+  app.query("delete from session where user_id = (select user_id from account where email = 'bob@example.com')");
+  await send(bob, 'Not sent yet');
+  await bob.locator('.refusal').getByRole('link', { name: 'Sign in' }).click();
+  await bob.getByLabel('Email').fill('bob@example.com');
+  await bob.getByLabel('Password').fill(password);
+  await bob.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await bob.waitForURL(address);
+  await woken(bob);
+  assert.equal(await bob.locator('#question').inputValue(), 'Not sent yet');
 });
 
 test('phones: edit and versions by touch', { timeout: 600_000 }, async () => {

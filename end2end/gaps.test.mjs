@@ -225,4 +225,40 @@ test('another device catches up when it is looked at, and regenerates there', { 
   await ended(other);
   assert.equal(paid('gil@example.com'), before + 1);
   assert.equal(await answers(other).getByText('two', { exact: true }).count(), 0);
+  // Messages that are loaded when the first device is looked at, and arrive after another one was sent, don't take its place.
+  let arrive;
+  const sent = new Promise((done) => { arrive = done; });
+  await gil.route('**/messages', async (route) => { await sent; await route.continue(); });
+  const requested = gil.waitForRequest('**/messages');
+  await gil.evaluate(() => window.dispatchEvent(new Event('focus')));
+  await requested;
+  await send(gil, 'Fourth');
+  call = await typist.next();
+  const loaded = gil.waitForResponse('**/messages');
+  arrive();
+  await (await loaded).finished();
+  call.send('four');
+  await answers(gil).getByText('four').waitFor();
+  // The other device loads them while a message is edited there. The text and the focus stay.
+  const edited = other.locator('.user-message').first();
+  await edited.hover();
+  await edited.getByRole('button', { name: 'Edit message' }).click();
+  const box = other.getByRole('textbox', { name: 'Edit message' });
+  await box.fill('First, changed');
+  // Events that follow within a second are ignored.
+  await other.waitForFunction(() => {
+    window.dispatchEvent(new Event('focus'));
+    return [...document.querySelectorAll('.user-message')].some((message) => message.dataset.source === 'Fourth');
+  }, null, { polling: 1_500 });
+  await answers(other).getByText('four').waitFor();
+  assert.equal(await box.inputValue(), 'First, changed');
+  assert.ok(await box.evaluate((element) => element === document.activeElement));
+  // It is sent only after the response in progress, and says so.
+  await box.press('Enter');
+  await other.locator('#toast').getByText('A response is in progress.').waitFor();
+  assert.equal(await box.inputValue(), 'First, changed');
+  call.end();
+  await ended(gil);
+  await ended(other);
+  assert.ok(await gil.locator('.user-message', { hasText: 'Fourth' }).isVisible());
 });

@@ -86,8 +86,14 @@ test('deleting and archiving can be undone', { timeout: 600_000 }, async () => {
     await choose(fay, 'Subject 3.', option);
     await entry(fay, 'Subject 3.').waitFor({ state: 'detached' });
     await fay.locator('#toast').getByText(sentence).waitFor();
-    await fay.locator('#toast').getByRole('button', { name: 'Undo' }).click();
+    const undo = fay.locator('#toast').getByRole('button', { name: 'Undo' });
+    // While it has the focus, it stays.
+    await undo.focus();
+    await fay.clock.fastForward(11_000);
+    assert.ok(await undo.isVisible());
+    await undo.press('Enter');
     await entry(fay, 'Subject 3.').waitFor();
+    assert.equal(await fay.evaluate(() => document.activeElement.id), 'question', 'the focus is not lost');
   }
 });
 
@@ -140,6 +146,17 @@ test('on a phone the options are visible and nothing overflows', { timeout: 600_
   await dan.locator('.entry-rename input').fill('By touch');
   await dan.keyboard.press('Enter');
   await entry(dan, 'By touch').waitFor();
+  // The sidebar is above the rest of the page. It closes for the way back after a deletion.
+  await dan.setViewportSize({ width: 390, height: 844 });
+  await entry(dan, 'Subject 3.').locator('[data-options]').click();
+  await dan.locator('#row-menu').getByRole('button', { name: 'Delete', exact: true }).click();
+  const notice = dan.locator('#toast').getByText('Conversation deleted.');
+  await notice.waitFor();
+  await dan.locator('#sidebar').waitFor({ state: 'hidden' });
+  assert.ok(await notice.evaluate((text) => {
+    const { x, y, width, height } = text.getBoundingClientRect();
+    return text.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+  }), 'nothing covers the toast');
 });
 
 test('without JavaScript, options are a page and the list has links', { timeout: 600_000 }, async () => {

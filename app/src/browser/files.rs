@@ -87,6 +87,11 @@ struct Request(XmlHttpRequest);
 
 impl Drop for Request {
     fn drop(&mut self) {
+        // Aborting fires events, whose handlers don't exist any more.
+        self.0.set_onloadend(None);
+        if let Ok(sending) = self.0.upload() {
+            sending.set_onprogress(None);
+        }
         // Has no effect once it is complete.
         let _ = self.0.abort();
     }

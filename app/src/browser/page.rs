@@ -63,6 +63,14 @@ pub fn clear_query() {
     }
 }
 
+/// Returns the link to the sign-in page that leads back to this page.
+#[must_use]
+pub fn sign_in_href() -> Option<String> {
+    let location = web_sys::window()?.location();
+    let here = format!("{}{}", location.pathname().ok()?, location.search().ok()?);
+    Some(format!("/sign-in?next={}", String::from(js_sys::encode_uri_component(&here))))
+}
+
 /// Goes to another page.
 pub fn go(href: &str) {
     if let Some(window) = web_sys::window() {

@@ -331,6 +331,10 @@ impl Entry {
         if let Some(progress) = self.element.slot("progress") {
             progress.show(false);
         }
+        // Announced with the file's name.
+        if let Some(text) = self.element.find(".file-text") {
+            text.set("role", "alert");
+        }
         if let Some(details) = self.element.slot("details") {
             details.set_text(message);
         }

@@ -65,15 +65,23 @@ impl Chat {
         }
     }
 
-    /// Replaces all messages by those of the server's path. The draft and the scroll position stay. Returns whether it succeeded.
+    /// Replaces all messages by those of the server's path. The draft, open forms and the scroll position stay. Returns whether it succeeded; it
+    /// doesn't if another turn has started meanwhile.
     pub(super) async fn load_messages(self: &Rc<Self>) -> bool {
         let Some(conversation) = self.conversation() else { return false };
         let path = self.branch().map(|leaf| format!("?message={leaf}")).unwrap_or_default();
+        let before = (self.running(), self.newest.borrow().clone());
         let Ok(html) = api::fragment(&format!("/chat/{conversation}/messages{path}")).await else { return false };
+        if (self.running(), self.newest.borrow().clone()) != before {
+            // The loaded messages don't contain its message, which would disappear.
+            return false;
+        }
+        let forms = self.open_forms();
         self.replaced.take();
         self.element.mark("data-unsized", true);
         self.messages.set_html(&html);
         self.turns.clear();
+        self.put_back_forms(forms);
         self.scroll.keep_end();
         true
     }

@@ -31,6 +31,29 @@ pub(super) async fn last_id(shown: &[PageElement]) -> Option<String> {
     None
 }
 
+/// A form within a message, in which the user edits the message or comments on the response.
+pub(super) struct OpenForm {
+    form: PageElement,
+    /// The selector of its message.
+    message: String,
+    /// The text of its message, if that is the user's.
+    source: Option<String>,
+    /// Its element that has the focus, if any.
+    focused: Option<PageElement>,
+}
+
+impl OpenForm {
+    fn read(form: PageElement) -> Option<Self> {
+        let message = form.closest(".user-message, .answer")?;
+        let selector = match message.attribute("data-turn") {
+            Some(turn) => format!(".answer[data-turn=\"{turn}\"]"),
+            None => format!("[id=\"{}\"]", message.attribute("id")?),
+        };
+        let focused = dom::focused().filter(|focused| form.contains(focused));
+        Some(Self { form, message: selector, source: message.attribute("data-source"), focused })
+    }
+}
+
 impl Chat {
     /// Returns the conversation and the message that a new one would follow now; no message if that isn't known before a response has ended.
     pub(super) fn place(&self) -> (Option<String>, Option<String>) {
@@ -69,8 +92,11 @@ impl Chat {
     pub(super) fn submit_edit(self: &Rc<Self>, form: &PageElement) {
         let (Some(question), Some(text)) = (form.closest(".user-message"), form.slot("text")) else { return };
         let text = text.value().trim().to_owned();
-        if text.is_empty() || self.is_busy() {
+        if text.is_empty() {
             return;
+        }
+        if self.is_busy() {
+            return self.toast.show("A response is in progress. Send the edited message once it is complete.");
         }
         close(&question);
         let message = Message::new(text, self.composer.model.value());
@@ -83,6 +109,29 @@ impl Chat {
         self.edit(question);
         if let Some(text) = question.find("form.edit [data-slot=\"text\"]") {
             text.set_value(&message.text);
+        }
+    }
+
+    /// Returns the open forms within messages, before these are replaced.
+    pub(super) fn open_forms(&self) -> Vec<OpenForm> {
+        self.element.find_all("form.edit, form.comment-form").into_iter().filter_map(OpenForm::read).collect()
+    }
+
+    /// Puts forms back into their messages after these were replaced. An edited text whose message isn't on the page any more is put into the
+    /// message box.
+    pub(super) fn put_back_forms(&self, forms: Vec<OpenForm>) {
+        for OpenForm { form, message, source, focused } in forms {
+            let edited = form.slot("text");
+            if let Some(message) = self.element.find(&message) {
+                message.append(&form);
+                message.set_class("editing", edited.is_some());
+                if let Some(focused) = focused {
+                    focused.focus();
+                }
+            } else if let Some(text) = edited.map(|text| text.value()).filter(|text| source.as_ref() != Some(text)) {
+                self.composer.put_back(&text);
+                self.save_draft();
+            }
         }
     }
 

@@ -18,6 +18,8 @@ pub(super) struct LiveTurn {
     answer: PageElement,
     blocks: RefCell<Blocks>,
     has_reasoning: Cell<bool>,
+    /// Whether nothing of the response has arrived.
+    is_thinking: Cell<bool>,
 }
 
 impl LiveTurn {
@@ -45,6 +47,7 @@ impl LiveTurn {
             answer,
             blocks: RefCell::new(blocks),
             has_reasoning: Cell::new(false),
+            is_thinking: Cell::new(true),
         })
     }
 
@@ -129,7 +132,14 @@ impl LiveTurn {
         for update in updates {
             blocks.apply(update);
         }
-        self.slot("thinking", |slot| slot.show(false));
+        self.stop_thinking();
+    }
+
+    /// Hides the cursor that is shown until the response begins. Its element follows the response, so finding it takes longer the longer that is.
+    fn stop_thinking(&self) {
+        if self.is_thinking.replace(false) {
+            self.slot("thinking", |slot| slot.show(false));
+        }
     }
 
     /// Appends to the reasoning.
@@ -169,7 +179,7 @@ impl LiveTurn {
     /// Ends the turn with the note of a status, if it has one. Returns the note's sentence.
     fn end(&self, status: &str, details: Option<&str>) -> Option<String> {
         self.answer.set("aria-busy", "false");
-        self.slot("thinking", |slot| slot.show(false));
+        self.stop_thinking();
         let note = note("data-status", status);
         if let Some(note) = &note {
             if let (Some(details), Some(slot)) = (details, note.slot("details")) {

@@ -20,7 +20,7 @@ const MAX_RECENT: usize = 8;
 /// Nothing matches on a later page of the list, which has a link to the newest conversations above it.
 const RECENT: &str = "#conversations-nav:not(:has(> .more)) li:not([data-pinned]) > .entry-link:not([aria-current])";
 
-/// The dialog.
+/// The dialog. On phones only its button closes it where browsers don't know `closedby`.
 #[component]
 pub(super) fn Palette() -> impl IntoView {
     view! {
@@ -28,7 +28,10 @@ pub(super) fn Palette() -> impl IntoView {
             <form action="/search" role="search">
                 <Draw icon=Icon::Search/>
                 <input id="palette-text" type="search" name="q" maxlength="200" autocomplete="off" placeholder="Search your conversations" aria-label="Search your conversations"/>
+                <button type="submit" form="palette-close" class="quiet icon-button" aria-label="Close" title="Close"><Draw icon=Icon::Close/></button>
             </form>
+            // The button is of a form of its own, so that Enter in the field searches.
+            <form id="palette-close" method="dialog" hidden=true></form>
             <div id="palette-results" role="region" aria-label="Results" aria-live="polite" translate="no"></div>
             <template id="palette-recent">
                 <div class="search-results">

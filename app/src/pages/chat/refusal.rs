@@ -3,6 +3,7 @@
 use crate::browser::api::Refusal;
 use crate::browser::clock;
 use crate::browser::dom::{self, PageElement};
+use crate::browser::page;
 use crate::components::duration::wait;
 use std::cell::Cell;
 
@@ -31,6 +32,10 @@ impl Card {
                 slot.set("href", &format!("/pricing?plan={plan}#{plan}"));
                 slot.show(true);
             });
+        }
+        // The draft is kept for this page, so the user comes back to it.
+        if let Some((link, href)) = card.element.find("a[href=\"/sign-in\"]").zip(page::sign_in_href()) {
+            link.set("href", &href);
         }
         // The moment is computed once. Waits of up to a minute show only the countdown.
         let moment = refusal.retry_after_ms.filter(|ms| *ms > 60_000).map(|ms| format!(", {}", clock::moment_in(ms)));

@@ -147,8 +147,13 @@ impl List {
     fn saved(&self, result: Result<(), Failure>) -> bool {
         match result {
             Ok(()) => return true,
-            Err(Failure::Refused(refusal)) => self.toast.show(&refusal.message),
-            Err(Failure::Offline) => self.toast.show(NOT_SAVED),
+            Err(failure) => {
+                uncover_toast();
+                self.toast.show(match &failure {
+                    Failure::Refused(refusal) => refusal.message.as_str(),
+                    Failure::Offline => NOT_SAVED,
+                });
+            }
         }
         false
     }
@@ -158,6 +163,7 @@ impl List {
             return;
         }
         self.remove(&id);
+        uncover_toast();
         let list = Rc::clone(&self);
         self.toast.offer("Conversation archived.", "Undo", UNDO_MS, move || {
             let (list, id) = (Rc::clone(&list), id.clone());
@@ -178,6 +184,7 @@ impl List {
             return page::go(&format!("/chat?deleted={id}"));
         }
         self.remove(&id);
+        uncover_toast();
         let list = Rc::clone(&self);
         self.toast.offer("Conversation deleted.", "Undo", UNDO_MS, move || {
             let (list, id) = (Rc::clone(&list), id.clone());
@@ -287,6 +294,13 @@ impl List {
                 place.replace_with_html(&html);
             }
         });
+    }
+}
+
+/// Closes the sidebar on phones, where it is a popover above the toast. Has no effect on desktops.
+fn uncover_toast() {
+    if let Some(sidebar) = dom::element("sidebar") {
+        sidebar.hide_popover();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The toast: one short notice at a time.
 
-use crate::browser::dom::{PageElement, PageEvent};
+use crate::browser::dom::{self, PageElement, PageEvent};
 use gloo_timers::future::TimeoutFuture;
 use leptos::task::spawn_local;
 use std::cell::{Cell, RefCell};
@@ -14,6 +14,7 @@ pub(super) struct Toast {
     /// The action of the button.
     action: RefCell<Option<Box<dyn Fn()>>>,
     is_hovered: Cell<bool>,
+    is_focused: Cell<bool>,
     /// Counts the texts shown, so that a later text isn't hidden with an earlier one.
     shown: Cell<u32>,
 }
@@ -22,14 +23,17 @@ impl Toast {
     /// Prepares the toast that the server rendered.
     pub fn new(element: PageElement) -> Option<Rc<Self>> {
         let (text, button, close) = (element.slot("text")?, element.slot("action")?, element.slot("close")?);
-        let (action, is_hovered, shown) = (RefCell::default(), Cell::new(false), Cell::new(0));
-        let toast = Rc::new(Self { element, text, button, action, is_hovered, shown });
+        let (action, is_hovered, is_focused, shown) =
+            (RefCell::default(), Cell::new(false), Cell::new(false), Cell::new(0));
+        let toast = Rc::new(Self { element, text, button, action, is_hovered, is_focused, shown });
         let on = |element: &PageElement, event: &str, handler: fn(&Self, &PageEvent)| {
             let toast = Rc::clone(&toast);
             element.listen(event, move |event| handler(&toast, &event));
         };
         on(&toast.element, "mouseenter", |toast, _| toast.is_hovered.set(true));
         on(&toast.element, "mouseleave", |toast, _| toast.is_hovered.set(false));
+        on(&toast.element, "focusin", |toast, _| toast.is_focused.set(true));
+        on(&toast.element, "focusout", |toast, _| toast.is_focused.set(false));
         on(&close, "click", |toast, _| toast.close());
         on(&toast.button, "click", |toast, _| {
             let action = toast.action.take();
@@ -41,14 +45,14 @@ impl Toast {
         Some(toast)
     }
 
-    /// Shows a text for six seconds, longer while the pointer is on it.
+    /// Shows a text for six seconds, longer while the pointer or the focus is on it.
     pub fn show(self: &Rc<Self>, text: &str) {
         self.action.take();
         self.button.show(false);
         self.show_for(text, 6_000);
     }
 
-    /// Shows a text with a button for some milliseconds, longer while the pointer is on it.
+    /// Shows a text with a button for some milliseconds, longer while the pointer or the focus is on it.
     pub fn offer(self: &Rc<Self>, text: &str, label: &str, ms: u32, action: impl Fn() + 'static) {
         *self.action.borrow_mut() = Some(Box::new(action));
         self.button.set_text(label);
@@ -64,7 +68,7 @@ impl Toast {
         let toast = Rc::clone(self);
         spawn_local(async move {
             TimeoutFuture::new(ms).await;
-            while toast.is_hovered.get() {
+            while toast.is_hovered.get() || toast.is_focused.get() {
                 TimeoutFuture::new(500).await;
             }
             if toast.shown.get() == number {
@@ -73,11 +77,16 @@ impl Toast {
         });
     }
 
-    /// Hides it.
+    /// Hides it. The focus goes to the message box if it was in the toast.
     pub fn close(&self) {
-        // No mouseleave event is fired when the toast is hidden under the pointer.
+        let had_focus = dom::focused().is_some_and(|focused| self.element.contains(&focused));
+        // No event is fired when the toast is hidden under the pointer or with the focus.
         self.is_hovered.set(false);
+        self.is_focused.set(false);
         self.element.show(false);
         self.text.set_text("");
+        if let Some(question) = dom::element("question").filter(|_| had_focus) {
+            question.focus_without_keyboard();
+        }
     }
 }
