@@ -16,6 +16,7 @@ use domain::{ApiEndpoint, ApiKeyId, ModelName, Picos, ProblemKind, Tokens};
 use http::Uri;
 use store::api_key::KeyScope;
 use time::Duration;
+use tower_sessions::Session;
 
 /// The page of all keys.
 const PAGE: &str = "/settings/keys";
@@ -157,12 +158,13 @@ fn lifetime(pairs: &[Pair]) -> Option<Duration> {
 pub(crate) async fn create(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
     let (pairs, again) = read_form::<Vec<Pair>>(request).await.map_err(unreadable)?;
     let client = client_info(&app, &again)?;
     let created = match parse(&pairs) {
-        Ok(form) => api_keys::create(&app, &client, &viewer, &form, lifetime(&pairs)).await,
+        Ok(form) => api_keys::create(&app, &session, &client, &viewer, &form, lifetime(&pairs)).await,
         Err(rejection) => Err(rejection),
     };
     match created {
