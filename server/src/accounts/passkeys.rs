@@ -215,7 +215,7 @@ pub(crate) async fn rename(app: &AppState, viewer: &Viewer, passkey_id: Uuid, na
     }
 }
 
-/// Removes one of the viewer's passkeys.
+/// Removes one of the viewer's passkeys. Without another second factor, their sessions count as proved with one from then on.
 ///
 /// # Errors
 /// Returns a rejection if it is the viewer's only way to sign in, the viewer has no such passkey, or the session has ended.
@@ -236,6 +236,7 @@ pub(crate) async fn remove(
             return Err(Rejection::invalid("", "This passkey is your only way to sign in. Set a password first."));
         }
     };
+    store::session::forget_second_factor(&mut tx, user_id).await?;
     let mail = Mail::FactorRemoved { factor: factor(&name), at: now };
     mail::queue_to(&mut tx, user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;
