@@ -7,12 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::Picos;
 use reqwest::Url;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 const SPEND_CAP: &str = "an amount in dollars, like 25 or 0.50, or none for no cap";
 const DEMO_CAP: &str = "an amount in dollars, like 1 or 0.50, or 0 to turn the demo off";
 const BREACHED_PASSWORDS: &str =
     "an https URL like https://api.pwnedpasswords.com, without /range, or one of a loopback address";
+const WEBHOOK: &str = "a URL like https://hooks.example.com/alerts";
 const SIGNING_SECRET: &str = "at least 24 random bytes in base64 (openssl rand -base64 32)";
 
 /// Reads the section's variables.
@@ -80,6 +81,12 @@ fn parse_dollars(usd: &str) -> Option<Picos> {
 fn read_alert_webhook(vars: &Variables) -> Option<(SecretString, SecretString)> {
     let (url, secret) = (vars.secret("ALERT_WEBHOOK_URL"), vars.secret_text("ALERT_WEBHOOK_SECRET"));
     let url = url?;
+    let is_url = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    if !Url::parse(url.expose_secret()).is_ok_and(is_url) {
+        // Without the value, which may contain a secret.
+        vars.report("ALERT_WEBHOOK_URL", "the value isn't a URL of a server", WEBHOOK);
+        return None;
+    }
     match secret {
         Some(secret) if is_signing_secret(&secret) => Some((url, SecretString::from(secret))),
         Some(_) => {

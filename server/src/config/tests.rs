@@ -135,6 +135,7 @@ fn invalid_values_are_refused() {
         ("PUBLIC_URL", "http://127.0.0.1:3000/chat"),
         ("PUBLIC_URL", "http://127.0.0.1:3000/?from=mail"),
         ("PUBLIC_URL", "http://127.0.0.1:port"),
+        ("ALERT_WEBHOOK_URL", "hooks.example/alerts"),
         ("BREACHED_PASSWORDS_URL", "https://"),
         ("BREACHED_PASSWORDS_URL", "https://api.pwnedpasswords.com/range/"),
         ("BREACHED_PASSWORDS_URL", "https://passwords.example/?list=all"),
