@@ -116,7 +116,7 @@ pub(crate) async fn complete(
     let is_factor_missing = factors == Factors::One && second_factor::is_missing(app, &mut tx, user).await?;
     token.begin(&mut tx, user.user_id, client, factors).await?;
     tx.commit().await?;
-    // Otherwise the identity, which would be a way to sign in, waits for the second factor.
+    // A kept identity would be another way to sign in, so it waits for a second factor that is missing.
     if !is_factor_missing {
         connect_kept(app, session, client, user).await?;
     }
