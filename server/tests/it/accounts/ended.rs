@@ -70,7 +70,7 @@ async fn a_slow_form_of_an_ended_session_creates_no_key_and_changes_no_account()
     let app = TestApp::new().await;
     app.user(ANN).await;
     for (path, fields) in [
-        ("/settings/keys", [("name", "Editor"), ("expires", "never")]),
+        ("/settings/keys", [("name", "Editor"), ("expires", "30")]),
         ("/settings/email", [("email", "eve@example.com"), ("password", PASSWORD)]),
         ("/settings/delete", [("password", PASSWORD), ("next", "")]),
     ] {
