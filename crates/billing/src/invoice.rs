@@ -85,7 +85,8 @@ impl RawInvoice {
             Some(total) if total > 0 => i128::from(credited) * i128::from(without_taxes) / i128::from(total),
             _ => 0,
         };
-        Some(Invoiced { list_minor, net_minor: without_taxes - i64::try_from(credited).ok()? })
+        let credited_minor = i64::try_from(credited).ok()?;
+        Some(Invoiced { list_minor, net_minor: without_taxes - credited_minor, credited_minor })
     }
 }
 
@@ -93,12 +94,12 @@ impl RawInvoice {
 mod tests {
     use super::*;
 
-    fn invoiced(fields: &str) -> Option<(i64, i64)> {
+    fn invoiced(fields: &str) -> Option<(i64, i64, i64)> {
         let text = format!(
             r#"{{"id":"in_1","customer":"cus_1","amount_due":0,"amount_paid":0,"currency":"usd","created":5{fields}}}"#
         );
         let raw: RawInvoice = miniserde::json::from_str(&text).unwrap();
-        raw.kept().unwrap().invoiced.map(|found| (found.list_minor, found.net_minor))
+        raw.kept().unwrap().invoiced.map(|found| (found.list_minor, found.net_minor, found.credited_minor))
     }
 
     /// Field note 90: discounts, taxes and credit notes are subtracted from what is charged, and not from the list price.
@@ -109,23 +110,23 @@ mod tests {
         };
         let cases = [
             (String::new(), None),
-            (r#","total":2000,"total_excluding_tax":2000"#.to_owned(), Some((2_000, 2_000))),
+            (r#","total":2000,"total_excluding_tax":2000"#.to_owned(), Some((2_000, 2_000, 0))),
             (
                 r#","total":1500,"total_excluding_tax":1500,"subtotal":2000,
                     "total_discount_amounts":[{"amount":300,"discount":"di_1"},{"amount":200,"discount":"di_2"}]"#
                     .to_owned(),
-                Some((2_000, 1_500)),
+                Some((2_000, 1_500, 0)),
             ),
-            (format!(r#","total":2400,"total_excluding_tax":2000{}"#, tax(400, "exclusive")), Some((2_000, 2_000))),
-            (format!(r#","total":2400,"total_excluding_tax":2000{}"#, tax(400, "inclusive")), Some((2_400, 2_000))),
+            (format!(r#","total":2400,"total_excluding_tax":2000{}"#, tax(400, "exclusive")), Some((2_000, 2_000, 0))),
+            (format!(r#","total":2400,"total_excluding_tax":2000{}"#, tax(400, "inclusive")), Some((2_400, 2_000, 0))),
             // Half of the invoice was credited later, with its tax.
             (
                 r#","total":2400,"total_excluding_tax":2000,"post_payment_credit_notes_amount":1200"#.to_owned(),
-                Some((2_000, 1_000)),
+                Some((2_000, 1_000, 1_000)),
             ),
             // A trial, and a downgrade whose difference goes to the customer's balance.
-            (r#","total":0,"total_excluding_tax":0"#.to_owned(), Some((0, 0))),
-            (r#","total":-500,"total_excluding_tax":-500,"total_taxes":null"#.to_owned(), Some((-500, -500))),
+            (r#","total":0,"total_excluding_tax":0"#.to_owned(), Some((0, 0, 0))),
+            (r#","total":-500,"total_excluding_tax":-500,"total_taxes":null"#.to_owned(), Some((-500, -500, 0))),
         ];
         for (fields, expected) in cases {
             assert_eq!(invoiced(&fields), expected, "{fields}");

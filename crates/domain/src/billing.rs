@@ -169,6 +169,8 @@ pub struct Invoiced {
     pub list_minor: i64,
     /// What it charges without taxes, after discounts and credit notes.
     pub net_minor: i64,
+    /// What credit notes took off, without taxes.
+    pub credited_minor: i64,
 }
 
 /// A billing event that the owner should check, such as a refund or a chargeback.

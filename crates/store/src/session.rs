@@ -312,6 +312,23 @@ pub async fn end_others(db: impl PgExecutor<'_>, owner: UserId, token_hash: &[u8
     Ok(done.rows_affected())
 }
 
+/// Makes the sessions of a user who no longer has a second factor count as proved with one. Called where a second factor is removed, so that a
+/// user who is required to have one adds another.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn forget_second_factor(db: impl PgExecutor<'_>, owner: UserId) -> Result<()> {
+    sqlx::query!(
+        "update session set is_two_factor = false
+         where user_id = $1 and is_two_factor and not exists (select from totp where user_id = $1)
+           and not exists (select from passkey where user_id = $1)",
+        Uuid::from(owner),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Returns for each token, in order, whether its session is alive by Postgres' clock. One query for all streams of a server.
 ///
 /// # Errors

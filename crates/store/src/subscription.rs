@@ -93,7 +93,9 @@ pub async fn put(db: impl PgExecutor<'_>, subscription: &Subscription, now: Offs
              currency = excluded.currency, is_adjusted = excluded.is_adjusted, created_at = excluded.created_at, period_end = excluded.period_end,
              ends_at = excluded.ends_at, trial_end = excluded.trial_end, ended_at = excluded.ended_at,
              grace_until = excluded.grace_until, fetched_at = excluded.fetched_at,
-             grace_is_over = subscription.grace_is_over and excluded.status = 'past_due'",
+             -- A payment of the oldest open invoice begins a later grace period.
+             grace_is_over = subscription.grace_is_over and excluded.status = 'past_due'
+                 and coalesce(excluded.grace_until <= excluded.fetched_at, true)",
         s.id,
         s.customer_id,
         s.user_id.map(Uuid::from),

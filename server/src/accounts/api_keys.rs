@@ -3,6 +3,7 @@
 use super::activity;
 use super::client::ClientInfo;
 use super::rejection::Rejection;
+use super::session;
 use crate::AppState;
 use crate::mail::{self, Mail};
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use domain::{ApiKeyId, Problem, SecurityEvent, Viewer, brand};
 use sha2::{Digest as _, Sha256};
 use store::api_key::{self, Creation, KeyScope, NewApiKey};
 use time::{Duration, OffsetDateTime};
+use tower_sessions::Session;
 
 /// Maximum length of a key's name in characters.
 const MAX_NAME: usize = 60;
@@ -76,9 +78,10 @@ impl KeyForm {
 /// Creates a key for the viewer. Returns its name and its secret, which nothing can show again.
 ///
 /// # Errors
-/// Returns a rejection if the name is invalid or the viewer has as many keys as the plan allows.
+/// Returns a rejection if the name is invalid, the viewer has as many keys as the plan allows, or the session has ended.
 pub(crate) async fn create(
     app: &AppState,
+    session: &Session,
     client: &ClientInfo,
     viewer: &Viewer,
     form: &KeyForm,
@@ -97,6 +100,7 @@ pub(crate) async fn create(
         now,
     };
     let mut tx = store::begin(&app.db).await?;
+    session::lock(&mut tx, session, viewer.user_id).await?;
     match api_key::create(&mut tx, &new).await? {
         Creation::Created => {}
         Creation::TooMany(0) => {

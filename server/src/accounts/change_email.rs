@@ -4,7 +4,7 @@ use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::confirm::{self, PasswordField};
 use super::rejection::Rejection;
-use super::{activity, email, first_proof, links};
+use super::{activity, email, first_proof, links, session};
 use crate::AppState;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, Viewer};
@@ -12,13 +12,16 @@ use secrecy::SecretString;
 use store::Tx;
 use store::account::{self, Changed};
 use store::account_token::{self, TakenToken, TokenKind};
+use tower_sessions::Session;
 
 /// Sends a link to a new address, given the password.
 ///
 /// # Errors
-/// Returns a rejection if the address is invalid or has an account, the password is wrong, or there were too many attempts.
+/// Returns a rejection if the address is invalid or has an account, the password is wrong, the session has ended, or there were too many
+/// attempts.
 pub(crate) async fn request(
     app: &AppState,
+    session: &Session,
     client: &ClientInfo,
     viewer: &Viewer,
     new_email: &str,
@@ -38,6 +41,7 @@ pub(crate) async fn request(
         return Err(taken("email"));
     }
     let mut tx = store::begin(&app.db).await?;
+    session::lock(&mut tx, session, viewer.user_id).await?;
     let seed = links::create(app, &mut tx, TokenKind::ChangeEmail, viewer.user_id, new_email).await?;
     let mail = Mail::ConfirmNewEmail { seed };
     mail::queue_to(&mut tx, viewer.user_id, new_email, mail, AppState::now()).await?;
@@ -74,7 +78,8 @@ pub(super) async fn finish(
 
 /// Gives an account its previous address back, by the link that was sent to it. The user who changed the address may be signed in, may know
 /// the password and may have added ways to sign in, so all sessions end, the password no longer works, and identities, passkeys, an
-/// authenticator app and recovery codes that were added since are removed. Older ones are kept, because they are the owner's.
+/// authenticator app and recovery codes that were added since are removed, and API keys revoked. Older ones are kept, because they are the
+/// owner's.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work, or the address has another account by now.
@@ -97,6 +102,7 @@ pub(crate) async fn undo(app: &AppState, client: &ClientInfo, token: &str) -> Re
     store::passkey::remove_since(&mut tx, user_id, since).await?;
     store::totp::remove_since(&mut tx, user_id, since).await?;
     store::recovery_code::remove_since(&mut tx, user_id, since).await?;
+    store::api_key::revoke_since(&mut tx, user_id, since, now).await?;
     for to in [&email, &old_email] {
         mail::queue_to(&mut tx, user_id, to, Mail::EmailRestored { email: email.clone() }, now).await?;
     }

@@ -4,10 +4,12 @@ use super::activity;
 use super::client::ClientInfo;
 use super::confirm::{self, PasswordField};
 use super::rejection::Rejection;
+use super::session;
 use crate::AppState;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, Viewer};
 use secrecy::SecretString;
+use tower_sessions::Session;
 
 /// Number of conversations per statement.
 const BATCH: i64 = 50;
@@ -25,9 +27,10 @@ pub(crate) enum Deleted {
 /// the password, or a recent proof of identity for an account without one. Ledger rows are kept without the user.
 ///
 /// # Errors
-/// Returns a rejection if the password is wrong, there were too many attempts, or no admin would be left.
+/// Returns a rejection if the password is wrong, the session has ended, there were too many attempts, or no admin would be left.
 pub(crate) async fn delete(
     app: &AppState,
+    session: &Session,
     client: &ClientInfo,
     viewer: &Viewer,
     password: SecretString,
@@ -39,6 +42,10 @@ pub(crate) async fn delete(
     } else if !viewer.has_recent_proof(now) {
         return Ok(Deleted::MustConfirm);
     }
+    // Not for the whole deletion, which is several transactions.
+    let mut tx = store::begin(&app.db).await?;
+    session::lock(&mut tx, session, viewer.user_id).await?;
+    tx.commit().await?;
     // A statement of a request has a few seconds, which isn't enough for all of an account with large imports. Admins may be refused below.
     while !viewer.is_admin && store::conversation::erase_some(&app.db, viewer.user_id, BATCH).await? > 0 {}
     if !store::account::delete(&app.db, viewer.user_id, now).await? {

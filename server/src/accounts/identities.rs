@@ -170,7 +170,7 @@ pub(super) async fn keep(session: &Session, user_id: UserId, identity: &External
 }
 
 /// Connects the identity that waits for the sign-in of this user, if there is one. Another user's is discarded. Called whenever a user has
-/// signed in.
+/// signed in, or proved a second factor that was missing then.
 ///
 /// # Errors
 /// Returns a failure if a query fails.

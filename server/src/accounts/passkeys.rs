@@ -6,7 +6,7 @@ use super::client::ClientInfo;
 use super::rejection::Rejection;
 use super::session::{self, Factors, NewToken};
 use super::sign_in::{self, Completed, Proof};
-use super::{activity, tokens};
+use super::{activity, identities, tokens};
 use crate::AppState;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
@@ -180,13 +180,14 @@ pub(crate) async fn begin_confirmation(app: &AppState, client: &ClientInfo, view
     Ok(Begun { challenge_id, options: to_json(&request)? })
 }
 
-/// Confirms the viewer's identity with one of their passkeys.
+/// Confirms the viewer's identity with one of their passkeys. An identity at another service that waits for it is connected.
 ///
 /// # Errors
 /// Returns a rejection if the browser's response isn't valid, or the session has ended.
 pub(crate) async fn finish_confirmation(
     app: &AppState,
     session: &Session,
+    client: &ClientInfo,
     viewer: &Viewer,
     finish: Finish<PublicKeyCredential>,
 ) -> Result<(), Rejection> {
@@ -197,7 +198,8 @@ pub(crate) async fn finish_confirmation(
     // It may have been removed meanwhile.
     let row = passkey::by_credential(&app.db, user_id, result.cred_id()).await?.ok_or_else(unknown)?;
     mark_used(app, from_json(row.credential)?, &result).await?;
-    Ok(session::reauthenticate(app, session, user_id, Factors::Two).await?)
+    session::reauthenticate(app, session, user_id, Factors::Two).await?;
+    Ok(identities::connect_kept(app, session, client, (user_id, viewer.email.as_str())).await?)
 }
 
 /// Renames one of the viewer's passkeys.
@@ -215,7 +217,7 @@ pub(crate) async fn rename(app: &AppState, viewer: &Viewer, passkey_id: Uuid, na
     }
 }
 
-/// Removes one of the viewer's passkeys.
+/// Removes one of the viewer's passkeys. Without another second factor, their sessions count as proved with one from then on.
 ///
 /// # Errors
 /// Returns a rejection if it is the viewer's only way to sign in, the viewer has no such passkey, or the session has ended.
@@ -236,6 +238,7 @@ pub(crate) async fn remove(
             return Err(Rejection::invalid("", "This passkey is your only way to sign in. Set a password first."));
         }
     };
+    store::session::forget_second_factor(&mut tx, user_id).await?;
     let mail = Mail::FactorRemoved { factor: factor(&name), at: now };
     mail::queue_to(&mut tx, user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;

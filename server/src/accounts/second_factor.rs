@@ -1,4 +1,4 @@
-//! The second factor of users with an authenticator app: a code of the app, or a recovery code.
+//! The second factor of users with an authenticator app: a code of the app, or a recovery code. And whether a passkey is required as one.
 
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, UserId};
 use store::account::{self, Credentials};
-use store::{known_browser, security_event};
+use store::{Tx, known_browser, security_event};
 use time::Duration;
 use tower_sessions::Session;
 
@@ -26,6 +26,18 @@ pub(crate) async fn pending(app: &AppState, session: &Session) -> Result<Option<
         Some(user_id) => Ok(account::credentials_of(&app.db, user_id).await?),
         None => Ok(None),
     }
+}
+
+/// Returns whether a user who has proved one factor is required to have a second one and has a passkey for it. Then the first one alone adds no
+/// way to sign in.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub(super) async fn is_missing(app: &AppState, tx: &mut Tx, user: &Credentials) -> store::Result<bool> {
+    if !app.config.requires_mfa(user.is_admin) {
+        return Ok(false);
+    }
+    Ok(account::sign_in_methods(&mut *tx, user.user_id).await?.passkeys > 0)
 }
 
 /// Checks a code that a user has entered: of their authenticator app, or a recovery code. It can't be used again.

@@ -7,7 +7,7 @@ use super::confirm::replace_hash;
 use super::password::Checked;
 use super::rejection::Rejection;
 use super::session::{self, Factors, NewToken};
-use super::{activity, identities};
+use super::{activity, identities, second_factor};
 use crate::AppState;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
@@ -113,8 +113,13 @@ pub(crate) async fn complete(
         token.store_in(session).await?;
         return Ok(Completed::SecondFactor);
     }
+    let is_factor_missing = factors == Factors::One && second_factor::is_missing(app, &mut tx, user).await?;
     token.begin(&mut tx, user.user_id, client, factors).await?;
     tx.commit().await?;
+    // A kept identity would be another way to sign in, so it waits for a second factor that is missing.
+    if !is_factor_missing {
+        connect_kept(app, session, client, user).await?;
+    }
     finish(app, session, token, client, user).await?;
     Ok(Completed::SignedIn)
 }
@@ -137,6 +142,7 @@ pub(crate) async fn complete_pending(
     }
     token.begin(&mut tx, user.user_id, client, Factors::Two).await?;
     tx.commit().await?;
+    connect_kept(app, session, client, user).await?;
     Ok(finish(app, session, token, client, user).await?)
 }
 
@@ -149,8 +155,18 @@ async fn begin(app: &AppState, user: &Credentials) -> Result<Tx, Rejection> {
     }
 }
 
-/// Finishes a sign-in whose session has begun: connects an identity that waits for the user, gives the browser the session's token, remembers
-/// the browser, and announces a sign-in from one that was unknown by mail.
+/// Connects an identity that waits for the user, if there is one.
+async fn connect_kept(
+    app: &AppState,
+    session: &Session,
+    client: &ClientInfo,
+    user: &Credentials,
+) -> Result<(), Failure> {
+    identities::connect_kept(app, session, client, (user.user_id, user.email.as_str())).await
+}
+
+/// Finishes a sign-in whose session has begun: gives the browser the session's token, remembers the browser, and announces a sign-in from one
+/// that was unknown by mail.
 async fn finish(
     app: &AppState,
     session: &Session,
@@ -158,7 +174,6 @@ async fn finish(
     client: &ClientInfo,
     user: &Credentials,
 ) -> Result<(), Failure> {
-    identities::connect_kept(app, session, client, (user.user_id, user.email.as_str())).await?;
     token.store_in(session).await?;
     if remember_browser(app, client, user.user_id).await? {
         let now = AppState::now();

@@ -143,7 +143,7 @@ pub(crate) async fn encrypt_again(app: &AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes the viewer's authenticator app and recovery codes.
+/// Removes the viewer's authenticator app and recovery codes. Without another second factor, their sessions count as proved with one from then on.
 ///
 /// # Errors
 /// Returns a 401 problem if the session has ended.
@@ -160,6 +160,7 @@ pub(crate) async fn remove(
         return Ok(());
     }
     store::recovery_code::replace(&mut tx, viewer.user_id, &[], now).await?;
+    store::session::forget_second_factor(&mut tx, viewer.user_id).await?;
     let mail = Mail::FactorRemoved { factor: FACTOR.to_owned(), at: now };
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;

@@ -1,6 +1,7 @@
 //! Settings of the HTTP server: addresses, proxies, connections, and the secret keys.
 
 use super::{Config, Variables};
+use reqwest::Url;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 
@@ -50,9 +51,20 @@ fn read_public_url(vars: &Variables, config: &mut Config) {
     } else if url.starts_with("http://") && !is_loopback(url) {
         let problem = format!("{url:?} would send passwords and cookies unencrypted; http is for loopback addresses");
         vars.report("PUBLIC_URL", &problem, BASE_URL);
+    } else if !is_origin(url) {
+        let problem = format!("{url:?} has more than a host and a port, or no host; the app has a host of its own");
+        vars.report("PUBLIC_URL", &problem, BASE_URL);
     }
     // Stored even if it is invalid, because it determines whether a missing secret key is reported.
     config.public_url = url.to_owned();
+}
+
+/// Returns whether a URL has a host, perhaps a port, and nothing else: links in mails begin with it, but all pages are at the root of the host.
+fn is_origin(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| {
+        let is_root = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        url.has_host() && is_root && url.username().is_empty() && url.password().is_none()
+    })
 }
 
 fn read_secret_key(vars: &Variables, config: &mut Config) {

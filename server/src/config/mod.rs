@@ -234,6 +234,11 @@ impl Config {
         self.provider_keys.contains_key(name)
     }
 
+    /// Returns whether a user must have a second factor, by `REQUIRE_MFA` or, for an admin, `REQUIRE_MFA_FOR_ADMINS`.
+    pub(crate) fn requires_mfa(&self, is_admin: bool) -> bool {
+        self.require_mfa || (is_admin && self.require_mfa_for_admins)
+    }
+
     /// Returns whether the app is served over https. If so, cookies use the `__Host-` prefix and the `Secure` attribute.
     #[must_use]
     pub fn is_https(&self) -> bool {

@@ -6,11 +6,14 @@ use super::{Config, Variables};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::Picos;
-use secrecy::SecretString;
+use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
 
 const SPEND_CAP: &str = "an amount in dollars, like 25 or 0.50, or none for no cap";
 const DEMO_CAP: &str = "an amount in dollars, like 1 or 0.50, or 0 to turn the demo off";
-const BREACHED_PASSWORDS: &str = "an https URL like https://api.pwnedpasswords.com, or one of a loopback address";
+const BREACHED_PASSWORDS: &str =
+    "an https URL like https://api.pwnedpasswords.com, without /range, or one of a loopback address";
+const WEBHOOK: &str = "a URL like https://hooks.example.com/alerts";
 const SIGNING_SECRET: &str = "at least 24 random bytes in base64 (openssl rand -base64 32)";
 
 /// Reads the section's variables.
@@ -42,12 +45,19 @@ pub(super) fn read(vars: &Variables, config: &mut Config) {
     config.require_mfa_for_admins =
         vars.parse("REQUIRE_MFA_FOR_ADMINS", "true or false", parse_switch).unwrap_or(config.require_mfa_for_admins);
     config.require_mfa = vars.parse("REQUIRE_MFA", "true or false", parse_switch).unwrap_or(config.require_mfa);
-    config.breached_passwords_url = vars
-        .parse("BREACHED_PASSWORDS_URL", BREACHED_PASSWORDS, private_url)
-        .map(|url| url.trim_end_matches('/').to_owned());
+    config.breached_passwords_url = vars.parse("BREACHED_PASSWORDS_URL", BREACHED_PASSWORDS, range_service);
     if let Some(filter) = vars.text("RUST_LOG") {
         config.log_filter = filter;
     }
+}
+
+/// Returns the base URL of a service with the range protocol, without a slash at its end. With a URL that nothing can be appended to, or that
+/// of the protocol's endpoint, every request would fail, and so every password would be accepted.
+fn range_service(text: &str) -> Option<String> {
+    let base = private_url(text)?.trim_end_matches('/').to_owned();
+    let url = Url::parse(&base).ok()?;
+    let can_be_extended = url.has_host() && url.query().is_none() && url.fragment().is_none();
+    (can_be_extended && !base.ends_with("/range")).then_some(base)
 }
 
 /// Reads the global spend cap. Only an empty value and `none` turn it off; unset means `default`.
@@ -71,6 +81,12 @@ fn parse_dollars(usd: &str) -> Option<Picos> {
 fn read_alert_webhook(vars: &Variables) -> Option<(SecretString, SecretString)> {
     let (url, secret) = (vars.secret("ALERT_WEBHOOK_URL"), vars.secret_text("ALERT_WEBHOOK_SECRET"));
     let url = url?;
+    let is_url = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    if !Url::parse(url.expose_secret()).is_ok_and(is_url) {
+        // Without the value, which may contain a secret.
+        vars.report("ALERT_WEBHOOK_URL", "the value isn't a URL of a server", WEBHOOK);
+        return None;
+    }
     match secret {
         Some(secret) if is_signing_secret(&secret) => Some((url, SecretString::from(secret))),
         Some(_) => {

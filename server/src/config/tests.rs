@@ -107,6 +107,14 @@ fn read_reports_every_invalid_variable() {
 }
 
 #[test]
+fn base_urls_are_read_without_the_slash_at_their_end() {
+    let read = |name, url| read(&[(name, url)]).unwrap();
+    assert_eq!(read("PUBLIC_URL", "http://127.0.0.1:3000/").public_url, "http://127.0.0.1:3000");
+    let breached = |url| read("BREACHED_PASSWORDS_URL", url).breached_passwords_url;
+    assert_eq!(breached("https://passwords.example/v3/").as_deref(), Some("https://passwords.example/v3"));
+}
+
+#[test]
 fn errors_contain_no_secrets() {
     let secrets = [
         ("SECRET_KEY", "hunter2"),
@@ -124,6 +132,13 @@ fn invalid_values_are_refused() {
     for (name, value) in [
         ("PUBLIC_URL", "127.0.0.1:3000"),
         ("PUBLIC_URL", "ftp://127.0.0.1:3000"),
+        ("PUBLIC_URL", "http://127.0.0.1:3000/chat"),
+        ("PUBLIC_URL", "http://127.0.0.1:3000/?from=mail"),
+        ("PUBLIC_URL", "http://127.0.0.1:port"),
+        ("ALERT_WEBHOOK_URL", "hooks.example/alerts"),
+        ("BREACHED_PASSWORDS_URL", "https://"),
+        ("BREACHED_PASSWORDS_URL", "https://api.pwnedpasswords.com/range/"),
+        ("BREACHED_PASSWORDS_URL", "https://passwords.example/?list=all"),
         ("METRICS_ADDR", ":9090"),
         ("ALERT_USER_PERCENT", "0"),
         ("LEDGER_MONTHS", "121"),

@@ -101,7 +101,7 @@ pub(crate) async fn delete(
 ) -> Result<Response, Failure> {
     let (form, again) = read_form::<DeleteForm>(request).await.map_err(unreadable)?;
     let client = client_info(&app, &again)?;
-    match deletion::delete(&app, &client, &viewer, form.password).await {
+    match deletion::delete(&app, &session, &client, &viewer, form.password).await {
         Ok(Deleted::Yes) => {
             session.flush().await?;
             Ok(signed_out())

@@ -16,6 +16,7 @@ use domain::{ApiEndpoint, ApiKeyId, ModelName, Picos, ProblemKind, Tokens};
 use http::Uri;
 use store::api_key::KeyScope;
 use time::Duration;
+use tower_sessions::Session;
 
 /// The page of all keys.
 const PAGE: &str = "/settings/keys";
@@ -144,12 +145,13 @@ fn shortened(text: &str) -> String {
 }
 
 /// Parses how long a new key works; `None` if it never expires.
-fn lifetime(pairs: &[Pair]) -> Option<Duration> {
+fn lifetime(pairs: &[Pair]) -> Result<Option<Duration>, Rejection> {
     match field(pairs, "expires") {
-        "30" => Some(Duration::days(30)),
-        "90" => Some(Duration::days(90)),
-        "365" => Some(Duration::days(365)),
-        _ => None,
+        "" => Ok(None),
+        "30" => Ok(Some(Duration::days(30))),
+        "90" => Ok(Some(Duration::days(90))),
+        "365" => Ok(Some(Duration::days(365))),
+        _ => Err(Rejection::invalid("", "Choose when the key expires.")),
     }
 }
 
@@ -157,13 +159,14 @@ fn lifetime(pairs: &[Pair]) -> Option<Duration> {
 pub(crate) async fn create(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
     let (pairs, again) = read_form::<Vec<Pair>>(request).await.map_err(unreadable)?;
     let client = client_info(&app, &again)?;
-    let created = match parse(&pairs) {
-        Ok(form) => api_keys::create(&app, &client, &viewer, &form, lifetime(&pairs)).await,
-        Err(rejection) => Err(rejection),
+    let created = match (parse(&pairs), lifetime(&pairs)) {
+        (Ok(form), Ok(lifetime)) => api_keys::create(&app, &session, &client, &viewer, &form, lifetime).await,
+        (Err(rejection), _) | (Ok(_), Err(rejection)) => Err(rejection),
     };
     match created {
         Ok((name, secret)) => {
@@ -274,6 +277,15 @@ mod tests {
         assert_eq!((scope.requests_per_minute, scope.tokens_per_day), (Some(60), Some(Tokens(10_000))));
         assert_eq!(scope.monthly, Some(Picos(250 * CENT)));
         assert_eq!(scope.allowed_origins, ["https://a.example", "http://localhost:5173"]);
+    }
+
+    #[test]
+    fn only_a_key_without_a_chosen_lifetime_never_expires() {
+        let of = |expires: &str| lifetime(&pairs(&[("expires", expires)])).ok();
+        assert_eq!((of(""), of("90")), (Some(None), Some(Some(Duration::days(90)))));
+        for other in ["7", "0", "-30", "never"] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -94,8 +94,9 @@ pub(crate) async fn finish_confirmation(
     session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
+    let client = client_info(&app, &request)?;
     let body = read_body::<PublicKeyCredential>(request).await?;
-    passkeys::finish_confirmation(&app, &session, &viewer, body.finish).await?;
+    passkeys::finish_confirmation(&app, &session, &client, &viewer, body.finish).await?;
     Ok(leads_to(local(&body.next).unwrap_or("/settings")))
 }
 

@@ -50,7 +50,7 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/admin/models/{model}/test", post(admin_provider::test_model)),
         ("/admin/models/import", post(admin_import::compare).layer(catalogue)),
         ("/admin/models/import/apply", post(admin_import::apply).layer(catalogue).layer(from_fn(recently_confirmed))),
-        ("/admin/providers", get(page).post(admin_provider::save)),
+        ("/admin/providers", get(page).merge(post(admin_provider::save).layer(from_fn(recently_confirmed)))),
         ("/admin/providers/{provider}/remove", post(admin_provider::remove)),
         ("/admin/global", post(admin::set_global)),
         ("/admin/health", get(page)),

@@ -13,6 +13,7 @@ use domain::Problem;
 use http::StatusCode;
 use secrecy::SecretString;
 use serde::Deserialize;
+use tower_sessions::Session;
 
 /// The page of the profile.
 const PAGE: &str = "/settings";
@@ -51,12 +52,13 @@ struct EmailForm {
 pub(crate) async fn change_email(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
     let (form, again) = read_form::<EmailForm>(request).await.map_err(unreadable)?;
     let address = email::entered(&form.email);
     let client = client_info(&app, &again)?;
-    match change_email::request(&app, &client, &viewer, &address, form.password).await {
+    match change_email::request(&app, &session, &client, &viewer, &address, form.password).await {
         Ok(()) => Ok(Redirect::to("/settings?saved=email").into_response()),
         Err(rejection) => Ok(reject(&app, again, PAGE, vec![("email", address)], rejection).await),
     }

@@ -122,11 +122,6 @@ pub(crate) async fn no_factor_or_two(State(app): State<AppState>, request: Reque
     }
 }
 
-/// Returns whether a user is required to have a second factor, by `REQUIRE_MFA` or, for admins, `REQUIRE_MFA_FOR_ADMINS`.
-fn is_factor_required(app: &AppState, user: &Viewer) -> bool {
-    app.config.require_mfa || (user.is_admin && app.config.require_mfa_for_admins)
-}
-
 /// Returns whether a user has a second factor that this session wasn't proved with: an authenticator app, or for users who are required to
 /// have one, also a passkey.
 async fn lacks_second_factor(app: &AppState, user: &Viewer) -> store::Result<bool> {
@@ -134,7 +129,7 @@ async fn lacks_second_factor(app: &AppState, user: &Viewer) -> store::Result<boo
         return Ok(false);
     }
     let methods = store::account::sign_in_methods(&app.db, user.user_id).await?;
-    Ok(methods.has_totp || (is_factor_required(app, user) && methods.passkeys > 0))
+    Ok(methods.has_totp || (app.config.requires_mfa(user.is_admin) && methods.passkeys > 0))
 }
 
 /// Returns the page on which a user proves a second factor and then returns to `path`.
@@ -161,7 +156,7 @@ pub(crate) async fn verified(State(app): State<AppState>, request: Request, next
 pub(crate) async fn admins(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let current = viewer(&request).cloned();
     if let Some(admin) = current.as_ref().filter(|viewer| viewer.is_admin) {
-        return match is_factor_required(&app, admin) {
+        return match app.config.requires_mfa(admin.is_admin) {
             true => with_two_factors(&app, admin, request, next).await,
             false => next.run(request).await,
         };

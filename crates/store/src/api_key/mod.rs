@@ -1,10 +1,13 @@
-//! API keys: their rows, the caps in them, and who calls with one. `caller.rs` authenticates, `history.rs` reads the ledger by key.
+//! API keys: their rows, the caps in them, and who calls with one. `caller.rs` authenticates, `history.rs` reads the ledger by key,
+//! `ended.rs` ends many keys at once.
 
 mod caller;
+mod ended;
 mod history;
 
 pub use caller::{authenticate, is_allowed_origin, mark_used};
 pub use domain::ApiKey;
+pub use ended::{remove_ended, revoke_since};
 pub use history::{history, sweep_sums, usage_of_keys};
 
 use crate::{Result, Tx};
@@ -379,13 +382,4 @@ pub async fn list_tripped(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Resul
             })
         })
         .collect())
-}
-
-/// Removes keys that were revoked, or expired, before an instant. Their rows of the ledger stay.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn remove_ended(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<()> {
-    sqlx::query!("delete from api_key where revoked_at < $1 or expires_at < $1", before).execute(db).await?;
-    Ok(())
 }

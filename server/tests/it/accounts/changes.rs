@@ -158,7 +158,7 @@ async fn a_new_address_counts_once_confirmed_and_can_be_undone() {
 }
 
 /// Whoever changed an address may have added factors since. Taking it back removes those that were added at that moment or later, however
-/// long ago that was, and no older ones. `external_links.rs` tests the same of identities.
+/// long ago that was, and no older ones. API keys are revoked alike. `external_links.rs` tests the same of identities.
 #[tokio::test]
 async fn undoing_a_change_of_address_removes_newer_factors_only() {
     let app = TestApp::new().await;
@@ -176,6 +176,9 @@ async fn undoing_a_change_of_address_removes_newer_factors_only() {
          insert into passkey (credential_id, passkey_id, user_id, name, credential, created_at)
          select uuid_send(gen_random_uuid()), gen_random_uuid(), user_id, name, '{}', created_at from changed
          cross join lateral (values ('new', at), ('newer', now()), ('old', before)) as key (name, created_at);
+         insert into api_key (api_key_id, user_id, name, prefix, secret_hash, created_at)
+         select gen_random_uuid(), user_id, name, 'sk-', sha256((email || name)::bytea), created_at from changed
+         cross join lateral (values ('new', at), ('newer', now()), ('old', before)) as key (name, created_at);
          insert into totp (user_id, secret_encrypted, created_at, confirmed_at)
          select user_id, '\\x01', before, case when email like 'ann%' then at else before end from changed;
          insert into recovery_code (user_id, code_hash, created_at)
@@ -191,6 +194,8 @@ async fn undoing_a_change_of_address_removes_newer_factors_only() {
         assert!(mail.text.contains("that were added since the change were removed"), "{}", mail.text);
     }
     assert_eq!(app.one::<String>("select string_agg(name, ' ') from passkey").await, "old old old");
+    let keys = "select string_agg(name, ' ') from api_key where revoked_at is null";
+    assert_eq!(app.one::<String>(keys).await, "old old old");
     let left = "select string_agg(email, ' ' order by email) from account join totp using (user_id)";
     assert_eq!(app.one::<String>(left).await, "bob@example.com cat@example.com");
     let left = "select string_agg(email, ' ' order by email) from account join recovery_code using (user_id)";

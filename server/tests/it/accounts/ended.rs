@@ -64,6 +64,28 @@ async fn a_slow_form_does_not_bring_its_session_back() {
     sign_in(&app, ANN, PASSWORD).await;
 }
 
+/// A form that was begun before its session ended leaves nothing behind that outlives the session.
+#[tokio::test]
+async fn a_slow_form_of_an_ended_session_creates_no_key_and_changes_no_account() {
+    let app = TestApp::new().await;
+    app.user(ANN).await;
+    for (path, fields) in [
+        ("/settings/keys", [("name", "Editor"), ("expires", "30")]),
+        ("/settings/email", [("email", "eve@example.com"), ("password", PASSWORD)]),
+        ("/settings/delete", [("password", PASSWORD), ("next", "")]),
+    ] {
+        app.sql("delete from session").await;
+        let client = sign_in(&app, ANN, PASSWORD).await;
+        let held = HeldForm::begin(&app, &client, path, &fields).await;
+        app.sql("delete from session").await;
+        let response = held.finish().await;
+        assert!(response.starts_with("HTTP/1.1 401 "), "{path}: {response}");
+        let untouched = "select count(*) = 1 and not exists (select from api_key)
+                           and not exists (select from account_token where kind = 'change_email') from account";
+        assert!(app.one::<bool>(untouched).await, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_session_that_has_ended_sets_up_no_app() {
     let app = TestApp::new().await;

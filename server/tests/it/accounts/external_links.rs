@@ -1,8 +1,9 @@
 //! Identities of existing accounts: connected only with proof of both sides, and never the last way in that is removed.
 
 use super::external::{Browser, CHAT, counts, start};
-use super::{NEW_PASSWORD, factors, is_signed_in, letter, letters, redirect, shows, sign_in};
+use super::{NEW_PASSWORD, factors, is_signed_in, letter, letters, passkeys, redirect, shows, sign_in};
 use crate::app::PASSWORD;
+use crate::visitor::TestClient;
 use fakes::oidc::{FakeUser, Fault};
 use http::StatusCode;
 use reqwest::Response;
@@ -263,6 +264,30 @@ async fn an_identity_is_one_factor_and_a_kept_one_is_connected_after_the_second(
     // Confirming with the identity keeps what the session has proved.
     assert_eq!(redirect(&phone.sign_in("acme", &[("confirm", "yes")]).await), "/settings");
     assert_eq!(app.one::<i64>("select count(*) from session where is_two_factor").await, 3);
+}
+
+/// Where a second factor is required, the password of a user who has a passkey connects nothing until the passkey is used.
+#[tokio::test]
+async fn a_kept_identity_waits_for_a_passkey_that_is_required() {
+    let (app, _issuer) = start().await;
+    let change = |config: &mut server::Config| {
+        config.require_mfa = true;
+        config.public_url = passkeys::ORIGIN.to_owned();
+    };
+    let (url, _stop) = app.start_second_with(change).await;
+    let mut ann = TestClient { url: url.clone(), ..app.user(ANN).await };
+    let mut passkey = passkeys::add(&mut ann).await;
+    let mut browser = Browser::new(&app);
+    assert_eq!(redirect(&browser.sign_in("acme", &[]).await), "/sign-in?link=acme&how=kept");
+    browser.client.url = url;
+    let done = browser.post("/sign-in", &[("email", ANN), ("password", PASSWORD)]).await;
+    assert_eq!(redirect(&done), CHAT);
+    assert_eq!(counts(&app).await, (1, 0));
+    let (id, options) = passkeys::begin(&mut browser.client, "/sign-in/confirm/passkey").await;
+    let signed = passkey.sign(&options);
+    let done = passkeys::finish(&mut browser.client, "/sign-in/confirm/passkey", &id, &signed).await;
+    assert_eq!(done.status(), StatusCode::OK);
+    assert_eq!(counts(&app).await, (1, 1));
 }
 
 /// A password, an identity and a passkey are ways in; whichever is the last one stays.

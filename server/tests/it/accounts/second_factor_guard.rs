@@ -5,6 +5,7 @@ use super::{factors, is_signed_in, passkeys, redirect, sign_in};
 use crate::app::{PASSWORD, TestApp};
 use crate::visitor::{TestClient, problem};
 use http::StatusCode;
+use uuid::Uuid;
 
 const ADMIN: &str = "admin@example.com";
 const ANN: &str = "ann@example.com";
@@ -105,6 +106,12 @@ async fn everyone_adds_a_second_factor_if_it_is_required() {
     factors::set_up(&mut ann).await;
     ann.send_and_read("{{words:3}}").await;
     assert_eq!(ann.get("/chat").await.status(), StatusCode::OK);
+    // Whoever removes the only one adds another.
+    let removed = ann.form("/settings/security/totp/remove", &[]).await;
+    assert_eq!(redirect(&removed), "/settings/security?saved=totp-removed");
+    assert_eq!(redirect(&ann.get("/chat").await), SETUP);
+    factors::set_up(&mut ann).await;
+    assert_eq!(ann.get("/chat").await.status(), StatusCode::OK);
 
     // Users who don't want one leave.
     let mut bob = app.user("bob@example.com").await;
@@ -137,4 +144,17 @@ async fn a_password_without_the_required_passkey_does_nothing() {
     let (id, options) = passkeys::begin(&mut eve, "/sign-in/confirm/passkey").await;
     passkeys::finish(&mut eve, "/sign-in/confirm/passkey", &id, &passkey.sign(&options)).await;
     assert!(is_signed_in(&eve).await);
+    // One of two second factors may go, and the session stays as it was proved; without any, another is added first.
+    factors::set_up(&mut eve).await;
+    let id: Uuid = app.one("select passkey_id from passkey").await;
+    let remove = format!("/settings/passkeys/{id}/remove");
+    assert_eq!(redirect(&eve.form(&remove, &[]).await), "/settings/security?saved=passkey-removed");
+    assert!(is_signed_in(&eve).await);
+    redirect(&eve.form("/settings/security/totp/remove", &[]).await);
+    assert_eq!(redirect(&eve.get("/chat").await), SETUP);
+    passkeys::add(&mut eve).await;
+    let id: Uuid = app.one("select passkey_id from passkey").await;
+    let remove = format!("/settings/passkeys/{id}/remove");
+    redirect(&eve.form(&remove, &[]).await);
+    assert_eq!(redirect(&eve.get("/chat").await), SETUP);
 }

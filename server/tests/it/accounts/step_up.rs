@@ -5,7 +5,8 @@ use crate::app::{PASSWORD, TestApp};
 use http::StatusCode;
 use uuid::Uuid;
 
-/// Field note 69: an unattended browser can't grant roles, change prices or export other people's data. The password leads on.
+/// Field note 69: an unattended browser can't grant roles, change prices, send calls with their keys elsewhere or export other people's data. The
+/// password leads on.
 #[tokio::test]
 async fn sensitive_admin_routes_ask_for_the_password_again() {
     let app = TestApp::new().await;
@@ -14,8 +15,19 @@ async fn sensitive_admin_routes_ask_for_the_password_again() {
     app.sql("update session set authenticated_at = now() - interval '11 minutes'").await;
     let (act, plan) = (format!("/admin/users/{id}/act"), format!("/admin/users/{id}/plan"));
     let asks = |path: &str| format!("/sign-in/confirm?next={path}");
-    for path in ["/admin/models/claude-haiku-4-5/price", &act, &plan] {
-        let fields = [("act", "make_admin"), ("why", "helps"), ("plan", "max"), ("input", "1"), ("output", "2")];
+    for path in ["/admin/models/claude-haiku-4-5/price", "/admin/providers", &act, &plan] {
+        let fields = [
+            ("act", "make_admin"),
+            ("why", "helps"),
+            ("plan", "max"),
+            ("input", "1"),
+            ("output", "2"),
+            ("current", "anthropic"),
+            ("label", "Anthropic"),
+            ("format", "anthropic"),
+            ("base_url", "https://evil.example"),
+            ("key_variable", "ANTHROPIC_API_KEY"),
+        ];
         // A form can't be repeated by a redirect, so its page is shown again.
         let form = admin.request("POST", path).header("referer", format!("{}/admin/users/{id}?tab=plan", app.url));
         let response = form.form(&fields).send().await.unwrap();
@@ -30,10 +42,18 @@ async fn sensitive_admin_routes_ask_for_the_password_again() {
         assert_eq!(ann.get(path).await.status(), StatusCode::NOT_FOUND, "{path} doesn't exist for others");
     }
     // Reading needs no proof.
-    for path in ["/admin", "/admin/models", "/admin/audit", "/settings/security", &format!("/admin/users/{id}")] {
+    for path in [
+        "/admin",
+        "/admin/models",
+        "/admin/providers",
+        "/admin/audit",
+        "/settings/security",
+        &format!("/admin/users/{id}"),
+    ] {
         assert_eq!(admin.get(path).await.status(), StatusCode::OK, "{path}");
     }
-    let untouched = "select not exists (select from audit) and bool_and(plan_id = 'free') from account";
+    let untouched = "select not exists (select from audit) and bool_and(plan_id = 'free')
+                       and not exists (select from provider where base_url like '%evil%') from account";
     assert!(app.one::<bool>(untouched).await);
 
     let next = "/admin/export.csv?period=7d";

@@ -4,8 +4,12 @@ use super::{
     FAILS_LATER, GOOD, ON_FREE, ON_PRO, all_applied, api, buy, control, event, go, local_day, now, other_zone, pay,
     redirect_target, selling,
 };
+use crate::app::TestApp;
+use domain::{Amount, Period, PlanId, Subscription, SubscriptionStatus};
 use http::StatusCode;
 use serde_json::json;
+use store::subscription;
+use time::{Duration, OffsetDateTime};
 
 /// Field note 37: an overdue plan is kept for some days of grace, then ends, and a payment restores it.
 #[tokio::test]
@@ -38,6 +42,47 @@ async fn overdue_plan_ends_after_grace_and_is_restored_by_payment() {
     ann.client.post(&url).form(&[("do", "card"), ("card", GOOD)]).send().await.unwrap();
     app.until(ON_PRO).await;
     assert!(app.one::<bool>("select grace_until is null and not grace_is_over from subscription").await);
+}
+
+/// A user who pays the older of two open invoices stays overdue, with a later grace period, which ends as the first one did.
+#[tokio::test]
+async fn a_later_grace_period_ends_too() {
+    let app = TestApp::new().await.stop_server().await;
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
+    let put = async |grace_until: OffsetDateTime| {
+        let overdue = Subscription {
+            id: "sub".into(),
+            customer_id: "cus".into(),
+            user_id: None,
+            plan: Some(PlanId("pro".into())),
+            status: SubscriptionStatus::PastDue,
+            period: Period::Month,
+            amount: Amount { minor: 2_000, currency: "usd".into() },
+            is_adjusted: false,
+            created_at: now - Duration::days(60),
+            period_end: now + Duration::days(20),
+            ends_at: None,
+            trial_end: None,
+            ended_at: None,
+            grace_until: Some(grace_until),
+        };
+        subscription::put(&app.store, &overdue, now).await.unwrap();
+    };
+    let end = async |at: OffsetDateTime| {
+        let due = subscription::grace_over(&app.store, at).await.unwrap().len();
+        let mut tx = store::begin(&app.store).await.unwrap();
+        let is_ended = subscription::end_grace(&mut tx, "sub", at).await.unwrap();
+        tx.commit().await.unwrap();
+        (due, is_ended)
+    };
+    put(now - Duration::DAY).await;
+    assert_eq!(end(now).await, (1, true));
+    // The same state once more ends nothing again.
+    put(now - Duration::DAY).await;
+    assert_eq!(end(now).await, (0, false));
+    put(now + Duration::DAY).await;
+    assert_eq!(end(now).await, (0, false));
+    assert_eq!(end(now + Duration::days(2)).await, (1, true));
 }
 
 /// Deleting an account cancels its subscription. It requires the password, and the only admin can't be deleted.

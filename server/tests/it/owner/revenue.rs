@@ -153,7 +153,7 @@ async fn each_period_counts_at_its_own_price() {
                 status: if is_paid { "paid" } else { "open" }.into(),
                 due: Amount { minor: net_minor, currency: "usd".into() },
                 paid_minor: if is_paid { net_minor } else { 0 },
-                invoiced: Some(Invoiced { list_minor: subscription.amount.minor, net_minor }),
+                invoiced: Some(Invoiced { list_minor: subscription.amount.minor, net_minor, credited_minor: 0 }),
                 url: None,
                 created_at: at,
             };
@@ -216,4 +216,94 @@ async fn each_period_counts_at_its_own_price() {
         sqlx::query("delete from invoice").execute(&app.db).await.unwrap();
     }
     assert!(counted > 100, "only {counted} periods had revenue");
+}
+
+/// A yearly subscription that began 146 days ago and was canceled 73 days ago, unless it is still live, after a fifth of its year.
+fn yearly(now: OffsetDateTime, is_canceled: bool) -> Subscription {
+    let begun = now - Duration::days(146);
+    Subscription {
+        id: "sub".into(),
+        customer_id: "cus".into(),
+        user_id: None,
+        plan: Some(PlanId("pro".into())),
+        status: if is_canceled { SubscriptionStatus::Canceled } else { SubscriptionStatus::Active },
+        period: Period::Year,
+        amount: Amount { minor: 36_500, currency: "usd".into() },
+        is_adjusted: false,
+        created_at: begun,
+        period_end: begun + Duration::days(365),
+        ends_at: None,
+        trial_end: None,
+        ended_at: is_canceled.then(|| now - Duration::days(73)),
+        grace_until: None,
+    }
+}
+
+/// The invoice of that year, which charged an amount of which credit notes took off a part.
+fn invoice_of_year(now: OffsetDateTime, charged_minor: i64, credited_minor: i64) -> Invoice {
+    Invoice {
+        id: "in".into(),
+        customer_id: "cus".into(),
+        subscription_id: Some("sub".into()),
+        number: None,
+        status: "paid".into(),
+        due: Amount { minor: charged_minor, currency: "usd".into() },
+        paid_minor: charged_minor,
+        invoiced: Some(Invoiced { list_minor: 36_500, net_minor: charged_minor - credited_minor, credited_minor }),
+        url: None,
+        created_at: now - Duration::days(146),
+    }
+}
+
+/// Field note 90. A credit note for the time after a subscription ended takes nothing off the time before, whichever is synced first. What it
+/// takes off beyond that is a discount, as is any credit note of a subscription that runs on.
+#[tokio::test]
+async fn a_credit_note_for_unused_time_is_no_discount() {
+    let app = TestApp::new().await.stop_server().await;
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
+    let put_subscription = async |is_canceled: bool| {
+        store::subscription::put(&app.store, &yearly(now, is_canceled), now).await.unwrap();
+    };
+    let put_invoice = async |charged: i64, credited: i64| {
+        store::invoice::put(&app.store, &invoice_of_year(now, charged, credited), None).await.unwrap();
+    };
+    // Asserts what the 73 days count for, as the price of a year in cents.
+    let counts = async |price: i64, case: &str| {
+        let mut tx = store::begin(&app.store).await.unwrap();
+        let (from, to) = (now - Duration::days(146), now - Duration::days(73));
+        let found = summary(&mut tx, from, to).await.revenue.to_usd();
+        let expected = Decimal::from(price * 73 * 86_400) / Decimal::from(100) / Decimal::from(31_557_600);
+        assert!((found - expected).abs() < Decimal::new(1, 9), "{case}: {found} instead of {expected}");
+    };
+    // What was charged, what was credited, and the price that the used time counts at. Four fifths of the time are unused.
+    for (charged, credited, price) in [
+        (36_500, 29_200, 36_500),
+        (36_500, 10_000, 36_500),
+        (36_500, 32_850, 18_250),
+        (36_500, 36_500, 0),
+        (18_250, 14_600, 18_250),
+        (18_250, 0, 18_250),
+    ] {
+        for order in ["credit note first", "end first", "both at once"] {
+            sqlx::query("delete from invoice").execute(&app.db).await.unwrap();
+            sqlx::query("delete from subscription").execute(&app.db).await.unwrap();
+            let case = format!("{credited} of {charged} credited, {order}");
+            if order != "both at once" {
+                put_subscription(false).await;
+                put_invoice(charged, 0).await;
+                counts(charged, &case).await;
+            }
+            if order == "end first" {
+                put_subscription(true).await;
+            }
+            put_invoice(charged, credited).await;
+            if order == "credit note first" {
+                counts(charged - credited, &case).await;
+            }
+            if order != "end first" {
+                put_subscription(true).await;
+            }
+            counts(price, &case).await;
+        }
+    }
 }
