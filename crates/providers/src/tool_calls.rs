@@ -23,12 +23,14 @@ impl ToolCalls {
     }
 
     /// Returns the number of the call that a delta begins or continues, and whether it begins one. `position` is that of the delta in its list.
-    /// Servers without indexes, or with the same one for all calls, send a call as a whole, so another id is another call.
+    /// Servers without indexes, or with the same one for all calls, send a call as a whole, so another id with a name is another call. Others send
+    /// another id with each piece of a call, without a name.
     pub fn locate(&mut self, position: u64, call: &Value) -> (usize, bool) {
         let wire_index = lenient::count(call, &["/index"]).unwrap_or(position);
         let id = lenient::name(call, "/id").unwrap_or_default();
+        let is_piece = id.is_empty() || content::plain(&call["function"]["name"]).is_empty();
         let is_same =
-            |known: &(u64, String)| known.0 == wire_index && (id.is_empty() || known.1.is_empty() || known.1 == id);
+            |known: &(u64, String)| known.0 == wire_index && (is_piece || known.1.is_empty() || known.1 == id);
         if let Some(at) = self.0.iter().rposition(is_same) {
             return (at, false);
         }
@@ -101,6 +103,8 @@ mod tests {
         assert_eq!(read(&streamed), expected(&[("a", "f", "{\"x\":1} "), ("b", "g", "{}")]));
         let whole = [call(None, "a", "f", json!({"x": 1})), call(None, "b", "g", json!("{}"))];
         assert_eq!(read(&whole), expected(&[("a", "f", "{\"x\":1}"), ("b", "g", "{}")]));
+        let other_ids = [call(Some(0), "a", "f", json!("{")), call(Some(0), "b", "", json!("}"))];
+        assert_eq!(read(&other_ids), expected(&[("a", "f", "{}")]));
         let older = [json!({"function_call": {"name": "f", "arguments": "{}"}, "tool_calls": null})];
         assert_eq!(read(&older), expected(&[("", "f", "{}")]));
     }
