@@ -4,7 +4,7 @@ use crate::{Chunk, content, lenient};
 use serde_json::{Value, json};
 
 /// The calls of a response so far, each by its index and id on the wire.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct ToolCalls(Vec<(u64, String)>);
 
 impl ToolCalls {
@@ -22,18 +22,30 @@ impl ToolCalls {
         }
     }
 
-    /// Reads a call or a piece of one. Servers without indexes send a call as a whole, so another id is another call.
-    fn read_call(&mut self, position: u64, call: &Value, out: &mut Vec<Chunk>) {
+    /// Returns the number of the call that a delta begins or continues, and whether it begins one. `position` is that of the delta in its list.
+    /// Servers without indexes, or with the same one for all calls, send a call as a whole, so another id with a name is another call. Others send
+    /// another id with each piece of a call, without a name.
+    pub fn locate(&mut self, position: u64, call: &Value) -> (usize, bool) {
         let wire_index = lenient::count(call, &["/index"]).unwrap_or(position);
         let id = lenient::name(call, "/id").unwrap_or_default();
+        let is_piece = id.is_empty() || content::plain(&call["function"]["name"]).is_empty();
         let is_same =
-            |known: &(u64, String)| known.0 == wire_index && (id.is_empty() || known.1.is_empty() || known.1 == id);
-        let at = self.0.iter().rposition(is_same).unwrap_or_else(|| {
-            let name = content::plain(&call["function"]["name"]);
-            out.push(Chunk::ToolCall { index: self.0.len() as u64, id: id.clone(), name });
-            self.0.push((wire_index, id.clone()));
-            self.0.len() - 1
-        });
+            |known: &(u64, String)| known.0 == wire_index && (is_piece || known.1.is_empty() || known.1 == id);
+        if let Some(at) = self.0.iter().rposition(is_same) {
+            return (at, false);
+        }
+        self.0.push((wire_index, id));
+        (self.0.len() - 1, true)
+    }
+
+    /// Reads a call or a piece of one.
+    fn read_call(&mut self, position: u64, call: &Value, out: &mut Vec<Chunk>) {
+        let (at, begins) = self.locate(position, call);
+        if begins {
+            let (id, name) =
+                (lenient::name(call, "/id").unwrap_or_default(), content::plain(&call["function"]["name"]));
+            out.push(Chunk::ToolCall { index: at as u64, id, name });
+        }
         let json = match &call["function"]["arguments"] {
             Value::String(json) => json.clone(),
             Value::Object(arguments) if !arguments.is_empty() => call["function"]["arguments"].to_string(),
@@ -91,6 +103,8 @@ mod tests {
         assert_eq!(read(&streamed), expected(&[("a", "f", "{\"x\":1} "), ("b", "g", "{}")]));
         let whole = [call(None, "a", "f", json!({"x": 1})), call(None, "b", "g", json!("{}"))];
         assert_eq!(read(&whole), expected(&[("a", "f", "{\"x\":1}"), ("b", "g", "{}")]));
+        let other_ids = [call(Some(0), "a", "f", json!("{")), call(Some(0), "b", "", json!("}"))];
+        assert_eq!(read(&other_ids), expected(&[("a", "f", "{}")]));
         let older = [json!({"function_call": {"name": "f", "arguments": "{}"}, "tool_calls": null})];
         assert_eq!(read(&older), expected(&[("", "f", "{}")]));
     }

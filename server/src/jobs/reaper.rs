@@ -4,6 +4,7 @@ use super::meters::all_caps;
 use crate::AppState;
 use crate::failure::internal;
 use crate::turn::html::render_answer;
+use crate::turn::providers::own_cache_marks;
 use domain::{MessageStatus, Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
 use providers::estimate;
 use quota::{Caps, KeyCaps, Spent};
@@ -89,7 +90,7 @@ impl Reaper {
 }
 
 /// Records an expired turn with estimated usage, and settles it. Reasoning that wasn't streamed isn't counted: no user can cause this. What a
-/// demo or a call by API received was only in the memory of its server, so all the output that was reserved for it is counted.
+/// demo, a call by API, a summary or a title received was only in the memory of its server, so all the output that was reserved for it is counted.
 async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn: &ExpiredTurn) -> anyhow::Result<()> {
     // Without the event log it is unknown what was streamed, so the turn is retried in the next round.
     let streamed = streamed(app, turn).await?;
@@ -100,7 +101,11 @@ async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn
     };
     let reasoning = count(&streamed.reasoning, streamed.reasoning_events);
     let output = turn.unlogged_output.unwrap_or_else(|| count(&streamed.text, streamed.text_events) + reasoning);
-    let usage = Usage { output, reasoning, ..Usage::of_uncounted_prompt(turn.estimated, turn.cache_marks) };
+    // The row of a turn of the chat doesn't have its marks.
+    let own_marks =
+        model.filter(|_| turn.unlogged_output.is_none()).map(|row| own_cache_marks(&row.model, turn.estimated));
+    let marks = own_marks.unwrap_or(turn.cache_marks);
+    let usage = Usage { output, reasoning, ..Usage::of_uncounted_prompt(turn.estimated, marks) };
     let prices = store::model::price(&app.db, &turn.model, turn.call.created_at).await?;
     let (price_id, cost) = prices.map_or((turn.price_id, Picos::ZERO), |prices| prices.price(&usage));
     let html = render_answer(app, &streamed.text, turn.turn_id).await;

@@ -19,7 +19,7 @@ use super::state::{ActiveTurn, OpenedTurn, RunningTurn};
 use super::stream::stream;
 use crate::AppState;
 use crate::failure::{Failure, internal};
-use domain::{ModelName, Outcome, Problem, ProblemKind, Quota, Tokens, Usage, UsageSource};
+use domain::{ModelName, Outcome, Picos, Problem, ProblemKind, Quota, Tokens, Usage, UsageSource};
 use quota::{Budget, Caps, KeyCaps, KeyQuota, Refused, Reservation, Verdict, key_quota_of, quota_of};
 use relay::{Relay, Writer};
 use std::sync::Arc;
@@ -300,13 +300,24 @@ async fn record_and_end(
 /// Records and settles a call for which no API client waits. Until it is recorded, its hold and its lease are renewed. If that fails for too long, or
 /// this server stops, the reaper ends the call and charges what was reserved: what it has used is only known here.
 async fn record_and_settle(app: &AppState, turn: ActiveTurn, answer: &Answer, usage: (Usage, UsageSource)) {
-    let recorded = tokio::select! {
-        recorded = record(app, &turn, None, answer, usage, Retries::Background) => recorded.ok(),
-        // It has ended: recorded by a statement whose reply was lost, or by the reaper, which also settles it.
-        () = renew_lease(app, turn.turn_id, &turn.reservation, FIRST_BEAT) => None,
-    };
-    if let Some(cost) = recorded {
+    if let Ok(cost) = record_held(app, &turn, answer, usage).await {
         settle(app, turn, usage.0, cost).await;
+    }
+}
+
+/// Records a call, and renews its hold and its lease until then, or until it has ended: recorded by a statement whose reply was lost, or by the
+/// reaper, which also settles it. Recording continues in that case too, because it corrects what the reaper has charged.
+async fn record_held(
+    app: &AppState,
+    turn: &ActiveTurn,
+    answer: &Answer,
+    usage: (Usage, UsageSource),
+) -> Result<Picos, Problem> {
+    let recording = record(app, turn, None, answer, usage, Retries::Background);
+    tokio::pin!(recording);
+    tokio::select! {
+        recorded = &mut recording => recorded,
+        () = renew_lease(app, turn.turn_id, &turn.reservation, FIRST_BEAT) => recording.await,
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) struct Grant<'a> {
     pub model: &'a Model,
     /// Estimated input.
     pub estimated: Tokens,
-    /// How the request of an API client marks its prompt to be cached.
+    /// How the request marks its prompt to be cached.
     pub cache_marks: CacheMarks,
     /// Maximum output.
     pub max_output: Tokens,

@@ -120,7 +120,7 @@ pub(super) async fn open(
             app.providers.record_stream_failure(&pending.turn.model, &ProviderError::TimedOut, None);
         }
         let first = OtherCall::of(&pending.turn.model, &pending.turn.price, pending.turn.estimated, has_failed[0]);
-        pending.turn.switch_to_fallback(fallback, second, first.estimated);
+        pending.switch_to_fallback(fallback, second, first.estimated);
         pending.turn.other = is_billed[0].then_some(first);
         if let Err(error) = store::turn::promote_hedge_call(&app.db, second).await {
             internal(&error);

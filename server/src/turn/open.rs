@@ -91,7 +91,7 @@ async fn fall_back(app: &AppState, pending: &mut PendingTurn, provider_failed: b
     };
     match store::turn::add_fallback_call(&app.db, &fallback_call).await {
         Ok(Some(call)) => {
-            pending.turn.switch_to_fallback(fallback, call, Tokens(0));
+            pending.switch_to_fallback(fallback, call, Tokens(0));
             true
         }
         // The reaper has ended this turn.

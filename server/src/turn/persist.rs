@@ -4,6 +4,7 @@
 use super::html;
 use super::path::changed;
 use super::prompt::{Fallback, Prompt};
+use super::providers::own_cache_marks;
 use super::state::{ActiveTurn, PendingTurn};
 use super::turn_request::{TurnRequest, max_cost};
 use super::undo::{Bill, release, undo};
@@ -40,6 +41,7 @@ pub(super) async fn persist(
     };
     let TurnRequest { viewer, chat_request, model, price, effort, fallback, hedge_after, prompt, counted, .. } =
         request;
+    let cache_marks = own_cache_marks(&model, counted.estimated);
     let pending = PendingTurn {
         started_conversation: prompt.conversation_id.is_none(),
         is_temporary: chat_request.is_temporary,
@@ -54,7 +56,7 @@ pub(super) async fn persist(
             other: None,
             other_input: hedge_after.and(fallback.as_ref()).map(|fallback| fallback.estimated).unwrap_or_default(),
             estimated: counted.estimated,
-            cache_marks: CacheMarks::None,
+            cache_marks,
             max_output: Tokens(reservation.permit.output()),
             reservation,
         },
@@ -102,9 +104,10 @@ impl PromptCall {
         max_cost(&self.model, &self.price, self.demand.input, self.demand.output_max)
     }
 
-    /// Returns the admitted call, which has no fallback and marks nothing for the provider's cache.
+    /// Returns the admitted call, which has no fallback.
     pub fn admitted(self, owner: CallOwner, viewer: Viewer, turn_id: TurnId, reservation: Reservation) -> AdmittedCall {
         let Self { model, price, messages, counted, demand: _ } = self;
+        let cache_marks = own_cache_marks(&model, counted.estimated);
         AdmittedCall {
             owner,
             viewer,
@@ -112,7 +115,7 @@ impl PromptCall {
             model,
             price,
             counted,
-            cache_marks: CacheMarks::None,
+            cache_marks,
             messages,
             api: None,
             fallback: None,

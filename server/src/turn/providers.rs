@@ -5,7 +5,9 @@ pub use super::not_opened::NotOpened;
 use super::circuit::Circuit;
 use super::endpoint::{Endpoint, whole_ms};
 use crate::Config;
-use domain::{Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, UserId, WireFormat};
+use domain::{
+    CacheMarks, Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, UserId, WireFormat,
+};
 use limits::Permit;
 use providers::api::ApiRequest;
 use providers::{Anthropic, Demo, ModelRequest, OpenAi, Opened, ProviderError, Timeouts};
@@ -89,6 +91,11 @@ impl Call {
 /// Returns whether a prompt of this size is sent with cache breakpoints.
 pub(super) fn sets_breakpoints(model: &Model, estimated: Tokens) -> bool {
     model.provider.wire_format == WireFormat::Anthropic && model.min_cacheable.is_some_and(|min| estimated >= min)
+}
+
+/// Returns how a prompt of this size that this server has written marks what its provider is to cache.
+pub(crate) fn own_cache_marks(model: &Model, estimated: Tokens) -> CacheMarks {
+    if sets_breakpoints(model, estimated) { CacheMarks::Short } else { CacheMarks::None }
 }
 
 impl Providers {

@@ -1,6 +1,7 @@
 //! The states of a turn between admission and its end.
 
 use super::prompt::{Fallback, Prompt};
+use super::providers::own_cache_marks;
 use super::reply::Reply;
 use domain::{CacheMarks, ConversationId, Model, ModelName, Picos, PriceList, Tokens, TurnId, Usage, Viewer};
 use providers::Chunks;
@@ -30,7 +31,7 @@ pub(crate) struct ActiveTurn {
     pub other_input: Tokens,
     /// Estimated input.
     pub estimated: Tokens,
-    /// How the request of an API client marks its prompt to be cached.
+    /// How the request marks its prompt to be cached.
     pub cache_marks: CacheMarks,
     /// Maximum output.
     pub max_output: Tokens,
@@ -47,7 +48,7 @@ impl ActiveTurn {
     }
 
     /// Continues with the fallback's call. `other_input` is the input of the first call if that may be billed.
-    pub fn switch_to_fallback(&mut self, fallback: Fallback, call: PendingCall, other_input: Tokens) {
+    fn switch_to_fallback(&mut self, fallback: Fallback, call: PendingCall, other_input: Tokens) {
         self.max_output = self.max_output_beside(&fallback, other_input);
         self.other_input = other_input;
         self.fallback_for = Some(std::mem::replace(&mut self.model, fallback.model).name);
@@ -70,6 +71,17 @@ pub(crate) struct PendingTurn {
     pub fallback: Option<Fallback>,
     /// Silence after which the fallback is called as well.
     pub hedge_after: Option<Duration>,
+}
+
+impl PendingTurn {
+    /// Continues with the fallback's call. `other_input` is the input of the first call if that may be billed. The request of an API client keeps
+    /// its cache marks.
+    pub fn switch_to_fallback(&mut self, fallback: Fallback, call: PendingCall, other_input: Tokens) {
+        self.turn.switch_to_fallback(fallback, call, other_input);
+        if self.api.is_none() {
+            self.turn.cache_marks = own_cache_marks(&self.turn.model, self.turn.estimated);
+        }
+    }
 }
 
 /// A turn whose call a provider has accepted.

@@ -6,10 +6,12 @@
 //!
 //! # What is passed on, and what is translated
 //! - Same format: all fields that `parse` knows are sent as they are, except the model's name, the output limit, and what only concerns us.
-//!   Events are passed through with our ids and the usage of our ledger; blocks and deltas that a server left out are added.
+//!   Events are passed through with our ids and the usage of our ledger; blocks and deltas that a server left out are added,
+//!   and tool calls are numbered in their order.
 //! - Another format: text, images, tool definitions, calls and results, reasoning with its signature (to and from Anthropic), the choice of
 //!   tools, parallel calls, stop sequences, sampling, effort, verbosity and structured output. Penalties, seeds and `top_k` are left out: they
-//!   cost nothing and change no meaning. `check` refuses what can't be translated.
+//!   cost nothing and change no meaning. Of temperature and `top_p`, Anthropic gets one, and no defaults. `check` refuses what can't be
+//!   translated.
 //! - Structured output: a strict JSON schema uses the other provider's structured output (`response_format`, `output_config.format`). A schema
 //!   that isn't strict and `json_object` become an instruction in the system prompt for Anthropic, which has neither.
 //! - Reasoning: in chat completions it is `reasoning_content`, and with Anthropic's signatures `thinking_blocks`, as `LiteLLM` names them. In

@@ -95,8 +95,8 @@ pub struct ExpiredTurn {
     pub estimated: Tokens,
     /// How the request of an API client marks its prompt to be cached.
     pub cache_marks: CacheMarks,
-    /// Output tokens that were reserved for a demo on the site or a call by API, whose output is in no log that another server reads; `None`
-    /// for other turns.
+    /// Output tokens that were reserved for a demo on the site, a call by API, a summary or a title, whose output is in no log that another server
+    /// reads; `None` for turns of the chat.
     pub unlogged_output: Option<Tokens>,
     /// The pending call.
     pub call: PendingCall,
@@ -111,7 +111,7 @@ pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.conversation_id, u.model, u.model_price_id, u.estimated_tokens, u.cache_marks, u.ai_usage_id,
                 u.created_at,
-                case when u.purpose in ('demo', 'api') then greatest(u.reserved_tokens - u.estimated_tokens, 0) end as "unlogged_output?"
+                case when u.purpose <> 'chat' then greatest(u.reserved_tokens - u.estimated_tokens, 0) end as "unlogged_output?"
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
          where t.ended_at is null and t.alive_until < now() and u.status = 'pending'
            and not exists (select from ai_usage o where o.turn_id = u.turn_id and o.created_at = u.created_at and o.status = 'pending'

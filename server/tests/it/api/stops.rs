@@ -5,6 +5,7 @@ use crate::process::Process;
 use crate::turns::assert_all_settled;
 use http::StatusCode;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Field note 20: the end of the connection cancels the provider's call, streamed or not, before and after its first token. A stop is no
 /// discount: what was served is charged.
@@ -146,6 +147,55 @@ async fn a_call_is_recorded_exactly_after_an_outage_of_postgres() {
     assert_eq!(recorded, billed.cast_signed());
     app.until("select count(*) = 2 from api_call where body is not null").await;
     assert_all_settled(&app, &ann).await;
+}
+
+/// A call that another server has ended as lost, while it couldn't be recorded here, is charged what it has used once it can be recorded.
+#[tokio::test]
+async fn a_call_that_was_ended_during_an_outage_is_corrected() {
+    let app = app().await;
+    let ann = app.user("ann@example.com").await;
+    let program = Program::of(&app, "ann@example.com").await;
+    // The heartbeat of the call still works, and finds its turn ended before the call can be recorded.
+    app.sql(
+        "create function refuse() returns trigger language plpgsql as $$
+         begin
+           if current_query() like '%final_row%' then raise exception 'unavailable'; end if;
+           return null;
+         end $$;
+         create trigger refuse before update on ai_usage for each statement execute function refuse();
+         create table late_beat ();
+         create function note_beat() returns trigger language plpgsql security definer as $$
+         begin
+           if current_query() like '%set alive_until%' and not exists (select from turn where ended_at is null) then
+             insert into late_beat default values;
+           end if;
+           return null;
+         end $$;
+         create trigger note_beat before update on turn for each statement execute function note_beat()",
+    )
+    .await;
+    let response = program.post(CHAT, &body(CHAT, HAIKU, "{{words:5}}", false)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    // What a reaper writes.
+    app.sql(
+        "update ai_usage set status = 'lost', usage_source = 'estimated', input_tokens = estimated_tokens, output_tokens = 900,
+           cost_usd = 0.5, settled_at = now();
+         update turn set ended_at = now()",
+    )
+    .await;
+    app.until("select exists (select from late_beat)").await;
+    app.sql("drop trigger refuse on ai_usage").await;
+    app.until("select count(*) = 1 from ai_usage where corrects is not null and usage_source = 'exact'").await;
+    let served = app.provider.served_calls();
+    let billed: u64 = served.iter().map(|call| call.input + call.cache_read + call.cache_write + call.output).sum();
+    let recorded: i64 = rows(&app).await.iter().map(|row| row.input + row.output).sum();
+    assert_eq!(recorded, billed.cast_signed());
+    let waiting = async {
+        while ann.quota().await["tokens"]["used"] != recorded {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("the meter has what was used");
 }
 
 /// Field note 21: a call whose server died is ended by another one and charged what it had reserved, because no other server knows what was

@@ -177,6 +177,30 @@ async fn reaper_ends_a_lost_turn() {
     tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("the meter includes the lost turn");
 }
 
+/// What a summary or a title has received is in no log, so all the output that was reserved for it is charged. The prompt of a turn may have been
+/// written to the provider's cache.
+#[tokio::test]
+async fn reaper_charges_what_may_have_been_billed() {
+    let app = TestApp::new().await;
+    app.user("ann@example.com").await;
+    app.sql("update model set min_cacheable = 1").await;
+    app.sql(
+        "with t as (insert into turn (turn_id, user_id, subject, request_hash, alive_until, created_at)
+           select gen_random_uuid(), user_id, subject, '', now() - interval '1 second', now() from account, generate_series(1, 3) returning *)
+         insert into ai_usage (ai_usage_id, turn_id, purpose, user_id, subject, model, model_price_id, status, estimated_tokens, reserved_tokens, created_at)
+         select gen_random_uuid(), t.turn_id, (array['summary', 'title', 'chat'])[(row_number() over ())::int], t.user_id, t.subject, 'claude-haiku-4-5',
+                (select model_price_id from model_price where model = 'claude-haiku-4-5'), 'pending', 100, 600, t.created_at from t",
+    )
+    .await;
+    let (_, _stop) = app.start_second().await; // Its reaper runs at startup.
+    app.until("select not exists (select from ai_usage where status = 'pending')").await;
+    let is_charged = "select count(*) = 3 and bool_and(status = 'lost' and cost_usd > 0 and case purpose
+                        when 'chat' then (input_tokens, cache_write_tokens, output_tokens) = (0, 100, 0)
+                        else (input_tokens, cache_write_tokens, output_tokens) = (100, 0, 500) end)
+                      from ai_usage";
+    assert!(app.one::<bool>(is_charged).await);
+}
+
 /// A turn that finishes although another server has ended it as lost, with an estimate, corrects the ledger: ledger, rollups and meter then have
 /// what the provider counted.
 #[tokio::test]

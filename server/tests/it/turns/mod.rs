@@ -129,10 +129,12 @@ async fn stop_after_any_word_keeps_it_and_counts_it() {
     assert_all_settled(&app, &ann).await;
 }
 
-/// Stopping works before the provider's first token: the call is canceled, and what it may cost is counted.
+/// Stopping works before the provider's first token: the call is canceled, and what it may cost is counted, writing its prompt to the provider's
+/// cache included.
 #[tokio::test]
 async fn stop_works_before_the_first_token() {
     let app = app_with_high_limits(&[]).await;
+    app.sql("update model set min_cacheable = 1").await;
     let ann = app.user("ann@example.com").await;
     let turn = Uuid::now_v7();
     let request = {
@@ -150,6 +152,10 @@ async fn stop_works_before_the_first_token() {
     assert_eq!((response.status(), problem(response).await["kind"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
     assert_eq!(app.one::<String>("select usage_source from ai_usage").await, "estimated");
     assert!(!app.one::<bool>("select provider_failed from ai_usage").await, "a stop isn't a provider failure");
+    let charged = "select input_tokens = 0 and cache_write_tokens = estimated_tokens and cost_usd > 0
+                     and cost_usd * 1000000000000 = estimated_tokens * p.cache_write_micros_per_million
+                   from ai_usage join model_price p using (model_price_id)";
+    assert!(app.one::<bool>(charged).await);
 }
 
 /// A client that reads slowly or not at all doesn't delay the turn, which ends while most of it is unread.

@@ -4,8 +4,8 @@ use crate::api::conversation::{Conversation, Image, OutputFormat, Part, Tool, To
 use domain::{Model, Tokens};
 use serde_json::{Map, Value, json};
 
-/// Highest temperature of Anthropic; chat completions go up to 2.
-const MAX_TEMPERATURE: f64 = 1.0;
+/// The default of temperature and `top_p` in both formats. It is also Anthropic's highest temperature; chat completions go up to 2.
+const DEFAULT_SAMPLING: f64 = 1.0;
 
 /// Returns the body of a message without its model and limit.
 pub(crate) fn messages(conversation: &Conversation<'_>, model: &Model, max_output: Tokens) -> Value {
@@ -23,11 +23,7 @@ pub(crate) fn messages(conversation: &Conversation<'_>, model: &Model, max_outpu
     if !conversation.stop.is_empty() {
         body.insert("stop_sequences".into(), json!(conversation.stop));
     }
-    if let Some(temperature) = conversation.temperature {
-        let is_too_high = temperature.as_f64().is_some_and(|temperature| temperature > MAX_TEMPERATURE);
-        body.insert("temperature".into(), if is_too_high { json!(MAX_TEMPERATURE) } else { temperature.clone() });
-    }
-    body.extend(conversation.top_p.map(|top_p| ("top_p".to_owned(), top_p.clone())));
+    body.extend(sampling(conversation).map(|(name, value)| (name.to_owned(), value.clone())));
     let mut config = Map::new();
     if let Some(effort) = conversation.effort.filter(|effort| model.efforts.iter().any(|known| known == effort)) {
         config.insert("effort".into(), effort.into());
@@ -42,6 +38,14 @@ pub(crate) fn messages(conversation: &Conversation<'_>, model: &Model, max_outpu
         body.insert("thinking".into(), json!({"type": "enabled", "budget_tokens": budget}));
     }
     Value::Object(body)
+}
+
+/// Returns the temperature, otherwise `top_p`. Claude Opus 4.1 and later models reject a request with both, and the latest ones reject either, so
+/// a default, which clients of chat completions send all the time, is left out.
+fn sampling<'a>(conversation: &Conversation<'a>) -> Option<(&'static str, &'a Value)> {
+    let fields = [("temperature", conversation.temperature), ("top_p", conversation.top_p)];
+    let mut sent = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    sent.find(|(_, value)| value.as_f64().is_some_and(|value| value < DEFAULT_SAMPLING))
 }
 
 /// Returns the system prompt, with an instruction where the output must be JSON that isn't guaranteed by a strict schema.

@@ -81,7 +81,7 @@ pub(crate) fn completions(request: &Value) -> Value {
 }
 
 /// Returns the body of a message. A budget of reasoning is kept below the output limit, and reasoning without a signature, which other
-/// providers sent, is left out.
+/// providers sent, is left out, and so is a message of nothing else.
 pub(crate) fn messages(request: &Value, max_output: Tokens) -> Value {
     let mut body = Value::Object(copied(request, &MESSAGES));
     let budget = body["thinking"]["budget_tokens"].as_u64();
@@ -96,13 +96,19 @@ pub(crate) fn messages(request: &Value, max_output: Tokens) -> Value {
             _ => json!({"type": "disabled"}),
         };
     }
-    for message in body["messages"].as_array_mut().into_iter().flatten() {
-        if let Some(blocks) = message["content"].as_array_mut() {
-            let is_unsigned = |block: &Value| {
-                block["type"] == "thinking" && block["signature"].as_str().unwrap_or_default().is_empty()
-            };
+    if let Some(messages) = body["messages"].as_array_mut() {
+        messages.retain_mut(|message| {
+            let Some(blocks) = message.get_mut("content").and_then(Value::as_array_mut) else { return true };
+            let had_blocks = !blocks.is_empty();
             blocks.retain(|block| !is_unsigned(block));
-        }
+            // A message without content is rejected. One that had none is rejected as it was sent.
+            !(had_blocks && blocks.is_empty())
+        });
     }
     body
+}
+
+/// Returns whether a block is reasoning without a signature.
+fn is_unsigned(block: &Value) -> bool {
+    block["type"] == "thinking" && block["signature"].as_str().unwrap_or_default().is_empty()
 }

@@ -2,6 +2,7 @@
 
 use super::usage;
 use crate::api::request::ApiRequest;
+use crate::tool_calls::ToolCalls;
 use crate::{Chunk, End};
 use domain::{Model, Usage, WireFormat};
 use serde_json::{Map, Value, json};
@@ -20,6 +21,7 @@ pub(super) struct Completions {
     end: Option<End>,
     /// The message as far as it was written.
     message: Map<String, Value>,
+    calls: ToolCalls,
     logprobs: Map<String, Value>,
     fingerprint: Value,
     /// Reasoning whose signature wasn't read yet.
@@ -38,6 +40,7 @@ impl Completions {
             passes: false,
             end: None,
             message: Map::new(),
+            calls: ToolCalls::default(),
             logprobs: Map::new(),
             fingerprint: Value::Null,
             unsigned: String::new(),
@@ -108,16 +111,13 @@ impl Completions {
         events
     }
 
-    /// Adds what a server left out of tool calls: the index, and the type and arguments of a new one.
-    fn complete_calls(&self, delta: &mut Value) {
-        let known = self.message.get("tool_calls").and_then(Value::as_array).map_or(0, Vec::len);
+    /// Numbers tool calls from zero in their order, whatever index a server sends, and adds the type that it left out of a new one.
+    fn complete_calls(&mut self, delta: &mut Value) {
         let Some(calls) = delta.get_mut("tool_calls").and_then(Value::as_array_mut) else { return };
-        for (position, call) in calls.iter_mut().enumerate() {
+        for (call, position) in calls.iter_mut().zip(0..) {
+            let (index, begins) = self.calls.locate(position, call);
             let Some(call) = call.as_object_mut() else { continue };
-            let begins = call.get("id").and_then(Value::as_str).is_some_and(|id| !id.is_empty());
-            // Without an index, an id begins another call.
-            let index = if begins { known + position } else { known.saturating_sub(1) };
-            call.entry("index").or_insert_with(|| index.into());
+            call.insert("index".into(), index.into());
             if begins {
                 call.entry("type").or_insert_with(|| "function".into());
             }

@@ -98,6 +98,36 @@ fn messages_are_passed_on_within_the_limit() {
     assert_eq!(request(4_000).body(&model(WireFormat::OpenAi), Tokens(9))["reasoning_effort"], "low");
 }
 
+/// Clients of chat completions send defaults, which Anthropic's models don't all accept. None of the newer ones accepts both settings.
+#[test]
+fn anthropic_gets_one_setting_of_sampling() {
+    for (temperature, top_p, sent) in [
+        (json!(0.5), json!(0.9), json!({"temperature": 0.5})),
+        (json!(0), json!(1), json!({"temperature": 0})),
+        (json!(1), json!(0.9), json!({"top_p": 0.9})),
+        (json!(2), Value::Null, json!({})),
+        (json!(1.0), json!(1.0), json!({})),
+    ] {
+        let request = json!({
+            "model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": temperature, "top_p": top_p,
+        });
+        let mut body = parse(ApiFormat::ChatCompletions, &request).body(&model(WireFormat::Anthropic), Tokens(9));
+        let fields = body.as_object_mut().unwrap();
+        fields.retain(|name, _| ["temperature", "top_p"].contains(&name.as_str()));
+        assert_eq!(body, sent, "{request}");
+    }
+}
+
+/// An answer that was cut off while another provider's model reasoned is nothing but reasoning without a signature.
+#[test]
+fn messages_of_unsigned_reasoning_are_left_out() {
+    let user = json!({"role": "user", "content": "hi"});
+    let unsigned = json!({"role": "assistant", "content": [{"type": "thinking", "thinking": "x", "signature": ""}]});
+    let request = parse(ApiFormat::Messages, &json!({"model": "m", "messages": [user, unsigned, user]}));
+    let body = request.body(&model(WireFormat::Anthropic), Tokens(9));
+    assert_eq!(body["messages"], json!([user, user]));
+}
+
 /// A schema that isn't strict is an instruction for Anthropic.
 #[test]
 fn loose_schemas_become_an_instruction() {

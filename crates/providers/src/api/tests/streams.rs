@@ -219,6 +219,28 @@ fn completions_are_passed_through_with_what_we_do_not_know() {
     assert_eq!((reasons, events.len()), (1, 5), "{events:?}");
 }
 
+/// Gemini and others send each call as a whole, with the same index. The SDKs tell calls apart by their index alone.
+#[test]
+fn passed_calls_are_numbered_in_their_order() {
+    let event = |call: Value| Chunk::Event(json!({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}));
+    let called = |id: &str, arguments: &str| {
+        event(json!({"index": 0, "id": id, "function": {"name": "weather", "arguments": arguments}}))
+    };
+    let chunks = [
+        called("a", "{}"),
+        called("b", "{"),
+        event(json!({"index": 0, "function": {"arguments": "}"}})),
+        Chunk::End(End::ToolCall),
+    ];
+    let events = stream(ApiFormat::ChatCompletions, WireFormat::OpenAi, &chunks);
+    let calls = events.iter().filter_map(|event| event.pointer("/choices/0/delta/tool_calls/0"));
+    let indexes: Vec<Option<u64>> = calls.map(|call| call["index"].as_u64()).collect();
+    assert_eq!(indexes, [Some(0), Some(1), Some(1)]);
+    let whole = whole(ApiFormat::ChatCompletions, WireFormat::OpenAi, &chunks);
+    let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "weather", "arguments": "{}"}});
+    assert_eq!(whole["choices"][0]["message"]["tool_calls"], json!([call("a"), call("b")]));
+}
+
 /// A stream that fails has an error that the SDKs throw.
 #[test]
 fn failures_within_a_stream_have_the_shape_of_the_format() {
