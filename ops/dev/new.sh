@@ -19,7 +19,7 @@ cmd_new() {
   [ -z "$(git status --porcelain)" ] || note "only the last commit is copied: there are uncommitted changes"
   need_brand
   [ -n "$name" ] || name=$(product_name "$(basename "$folder")")
-  step "$name" copy_to "$folder" "$name" || { rm -rf "$folder"; die "$folder was not made"; }
+  step "$name" copy_to "$folder" "$name" || { rm -rf "$folder"; die "$folder could not be created"; }
   printf '\n%s is in %s. Next:\n  cd %s\n  ./dev brand\n  ./dev up\n' "$name" "$folder" "$folder"
 }
 

@@ -107,7 +107,7 @@ pub(crate) async fn start(
     let started =
         store::import::start(&app.db, viewer.user_id, id, LEASE, now).await.map_err(|error| internal(&error))?;
     if !started {
-        return Err(Problem::new(ProblemKind::Conflict, "An import is in progress. Wait until it has ended."));
+        return Err(Problem::new(ProblemKind::Conflict, "An import is in progress. Wait until it finishes."));
     }
     let (app, viewer) = (app.clone(), viewer.clone());
     Ok(tokio::spawn(async move {
