@@ -40,9 +40,9 @@ pub struct Stream {
 /// The part of the open block that was sent.
 #[derive(Default)]
 struct Sent {
-    /// Its HTML; of fenced code only what follows the lines that stay.
+    /// Its HTML; of fenced code only what follows the lines that are kept.
     html: String,
-    /// Bytes before it that stay.
+    /// Bytes before it that are kept.
     kept: usize,
     /// Bytes of the source that were rendered.
     source: usize,

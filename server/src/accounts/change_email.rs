@@ -74,7 +74,7 @@ pub(super) async fn finish(
 
 /// Gives an account its previous address back, by the link that was sent to it. The user who changed the address may be signed in, may know
 /// the password and may have added ways to sign in, so all sessions end, the password no longer works, and identities, passkeys, an
-/// authenticator app and recovery codes that were added since are removed. Older ones are kept, because they are the owner's.
+/// authenticator app and recovery codes that were added since are removed. Older ones are kept, because the user added them.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work, or the address has another account by now.

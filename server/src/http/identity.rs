@@ -79,7 +79,7 @@ impl SignInCookie {
     }
 }
 
-/// `POST /sign-in/with/{provider}`: leads to the provider's page.
+/// `POST /sign-in/with/{provider}`: redirects to the provider's page.
 pub(crate) async fn begin(
     State(app): State<AppState>,
     CurrentUser(viewer): CurrentUser,
@@ -101,7 +101,7 @@ pub(crate) async fn begin(
     }
 }
 
-/// `POST /settings/identities/{provider}/link`: leads to the provider's page, to connect an account there.
+/// `POST /settings/identities/{provider}/link`: redirects to the provider's page, to connect an account there.
 pub(crate) async fn link(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,

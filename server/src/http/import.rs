@@ -24,7 +24,7 @@ const UNREADABLE: &str = "The upload was interrupted. Check your connection and 
 const TOO_LARGE: &str =
     "The file is larger than 50 MB. Upload only the conversations.json in it, or a ZIP with that file alone.";
 
-/// `POST /settings/import`: starts the import of a file. Leads back to the page, which lists what was imported.
+/// `POST /settings/import`: starts the import of a file. Redirects back to the page, which lists what was imported.
 pub(crate) async fn upload(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,

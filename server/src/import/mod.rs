@@ -31,7 +31,7 @@ use tokio::time::interval;
 const LEASE: Duration = Duration::seconds(60);
 /// How often a running import extends its lease and stores its progress.
 const PROGRESS: std::time::Duration = std::time::Duration::from_secs(2);
-/// Conversations that are written in one transaction: at most so many, and so many bytes, which one more conversation may exceed.
+/// Conversations that are written in one transaction: their maximum number, and their bytes, which the last conversation may exceed.
 const BATCH: usize = 50;
 const BATCH_BYTES: usize = 1024 * 1024;
 

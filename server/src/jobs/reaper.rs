@@ -89,7 +89,7 @@ impl Reaper {
 }
 
 /// Records an expired turn with estimated usage, and settles it. Reasoning that wasn't streamed isn't counted: no user can cause this. What a
-/// demo or a call by API received was only in the memory of its server, so all the output that was reserved for it is counted.
+/// demo or an API call received was only in the memory of its server, so all the output that was reserved for it is counted.
 async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn: &ExpiredTurn) -> anyhow::Result<()> {
     // Without the event log it is unknown what was streamed, so the turn is retried in the next round.
     let streamed = streamed(app, turn).await?;

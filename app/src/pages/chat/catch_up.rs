@@ -65,7 +65,7 @@ impl Chat {
         }
     }
 
-    /// Replaces all messages by those of the server's path. The draft and the scroll position stay. Returns whether it succeeded.
+    /// Replaces all messages by those of the server's path. The draft and the scroll position are kept. Returns whether it succeeded.
     pub(super) async fn load_messages(self: &Rc<Self>) -> bool {
         let Some(conversation) = self.conversation() else { return false };
         let path = self.branch().map(|leaf| format!("?message={leaf}")).unwrap_or_default();

@@ -103,7 +103,7 @@ impl Composer {
         text.len() >= MIN_ESTIMATED || (!text.trim().is_empty() && !self.files.ids().is_empty())
     }
 
-    /// Gives the box as many lines as its text needs. Most browsers do this themselves, by `field-sizing`.
+    /// Fits the height of the box to its text. Most browsers do this themselves, by `field-sizing`.
     fn grow(&self) {
         if self.grows {
             return;

@@ -48,7 +48,7 @@ impl Chat {
         self.scroll.keep_end();
     }
 
-    /// Sends a comment. If that fails, the form stays with what was written.
+    /// Sends a comment. If that fails, the form and its text are kept.
     async fn comment(self: &Rc<Self>, form: &PageElement, turn: &str) {
         let Some(text) = form.slot("comment").map(|field| field.value()) else { return };
         if text.trim().is_empty() {

@@ -381,7 +381,7 @@ pub async fn list_tripped(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Resul
         .collect())
 }
 
-/// Removes keys that were revoked, or expired, before an instant. Their rows of the ledger stay.
+/// Removes keys that were revoked, or expired, before an instant. Their ledger rows are kept.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -1,4 +1,4 @@
-//! Turns whose process has crashed or was stopped, and ended turns whose meters aren't settled.
+//! Turns whose server has crashed or was killed, and ended turns whose meters aren't settled.
 
 use super::PendingCall;
 use crate::Result;
@@ -95,7 +95,7 @@ pub struct ExpiredTurn {
     pub estimated: Tokens,
     /// How the request of an API client marks its prompt to be cached.
     pub cache_marks: CacheMarks,
-    /// Output tokens that were reserved for a demo on the site or a call by API, whose output is in no log that another server reads; `None`
+    /// Output tokens that were reserved for a demo on the site or an API call, whose output is in no log that another server reads; `None`
     /// for other turns.
     pub unlogged_output: Option<Tokens>,
     /// The pending call.
