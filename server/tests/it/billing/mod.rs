@@ -265,7 +265,7 @@ async fn plans_are_added_and_changed_by_commands() {
     for (words, reason) in [
         (&["set", "pro"][..], "nothing to change"),
         (&["set", "none", "--name", "None"][..], "there is no plan none"),
-        (&["set", "free", "--monthly-cents", "5"][..], "pay nothing"),
+        (&["set", "free", "--monthly-cents", "5"][..], "is the free plan"),
         (&["set", "pro", "--name", "\u{202e}orP"][..], "--name"),
         (&["add", "team", "--like", "max"][..], "exists already"),
         (&["add", "Team!", "--like", "max"][..], "isn't a valid id"),
