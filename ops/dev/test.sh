@@ -64,7 +64,7 @@ cmd_test() {
   write_one_root
   local browser=''
   if [ ${#pages[@]} -gt 0 ]; then
-    # They need no cargo, so they run beside the Rust tests: some of those keep only one core busy. What they print comes afterwards.
+    # They need no cargo, so they run in parallel with the Rust tests, some of which use only one core. Their output is printed afterwards.
     : >"$DEV/browser-tests.log"
     step "browser tests" with_one_root browser_tests "${pages[@]}" >"$DEV/browser-tests.log" 2>&1 &
     browser=$!

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Header with the addresses that a request was forwarded for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The client of a request, as far as it can be known.
+/// What is known about the client of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
     /// The nearest address that isn't a trusted proxy's; `None` if the request came over no socket.

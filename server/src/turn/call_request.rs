@@ -17,7 +17,7 @@ use store::turn::{AvailableModel, TurnContext};
 
 /// Maximum size of a body, whatever the plan.
 const MAX_BYTES: usize = 8 << 20;
-/// Room for images, tools and framing in a body, beside the text that a plan allows.
+/// Room for images, tools and framing in a body, in addition to the text that a plan allows.
 const ROOM_BYTES: usize = 4 << 20;
 
 /// A parsed API request whose key is known.

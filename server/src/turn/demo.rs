@@ -45,7 +45,7 @@ pub(crate) struct StartedDemo {
     pub viewer: Viewer,
     /// Its events from the first one.
     pub tail: Tail,
-    /// What the HTML view shows beside its events.
+    /// What the HTML view shows in addition to its events.
     pub presentation: Presentation,
 }
 

@@ -20,7 +20,7 @@ impl Chat {
             other.set("aria-pressed", if is_pressed { "true" } else { "false" });
         }
         self.announce(if is_on { "Feedback saved" } else { "Feedback removed" });
-        // A comment that is being written is kept beside the changed rating.
+        // A comment that is being written is kept when the rating changes.
         let form = answer.find(".comment-form");
         match form {
             Some(form) if is_on => form.set("data-rating", if is_good { "good" } else { "bad" }),

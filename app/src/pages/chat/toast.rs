@@ -48,7 +48,7 @@ impl Toast {
         self.show_for(text, 6_000);
     }
 
-    /// Shows a text with a button for some milliseconds, longer while the pointer is on it.
+    /// Shows a text with a button for a number of milliseconds, longer while the pointer is on it.
     pub fn offer(self: &Rc<Self>, text: &str, label: &str, ms: u32, action: impl Fn() + 'static) {
         *self.action.borrow_mut() = Some(Box::new(action));
         self.button.set_text(label);

@@ -79,7 +79,7 @@ const STATUS_NAMES: [(&str, u16); 10] = [
     ("service_unavailable", 503),
 ];
 
-/// A provider's error, as far as its body describes it.
+/// A provider's error, as its body describes it.
 #[derive(Default)]
 pub(crate) struct ErrorBody {
     /// The provider's name for it, as it may be logged.

@@ -86,7 +86,7 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     }
 }
 
-/// Renders what needs attention: models that end soon and providers that reject every call. Renders nothing without any.
+/// Renders what needs attention: models that end soon and providers that reject every call. Renders nothing if there are none.
 #[component]
 fn WarningList(warnings: Warnings) -> impl IntoView {
     let ending = warnings.ending.into_iter().map(|(label, day)| {
