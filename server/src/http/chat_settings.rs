@@ -75,7 +75,7 @@ impl SettingsFields {
         if effort.as_ref().is_some_and(|effort| !known.any(|model| model.efforts.contains(effort))) {
             let message = match chosen {
                 Some(model) if model.efforts.is_empty() => {
-                    format!("{} has no reasoning effort to set.", model.label)
+                    format!("{} has no adjustable reasoning effort.", model.label)
                 }
                 Some(model) => format!("{} supports these efforts: {}.", model.label, model.efforts.join(", ")),
                 None => "No model has this reasoning effort.".to_owned(),

@@ -113,7 +113,7 @@ impl ChatRequest {
         match &self.effort {
             Some(effort) if !model.efforts.contains(effort) => {
                 let message = match model.efforts.is_empty() {
-                    true => format!("{} has no reasoning effort to set.", model.label),
+                    true => format!("{} has no adjustable reasoning effort.", model.label),
                     false => format!("{} supports these efforts: {}.", model.label, model.efforts.join(", ")),
                 };
                 Err(Problem::invalid("effort", message))
