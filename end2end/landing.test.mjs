@@ -23,7 +23,7 @@ test('the demo answers on the landing page without wasm, until its limit', { tim
   const height = (await thread.boundingBox()).height;
   // A suggested question, answered with HTML that the server has rendered.
   await page.getByRole('button', { name: /in a table/ }).click();
-  await thread.getByText('Want to go on?').waitFor();
+  await thread.getByText('Want to continue?').waitFor();
   assert.equal(await thread.locator('.markdown').getAttribute('aria-busy'), 'false');
   assert.ok(await thread.locator('.markdown table').count() > 0, await thread.innerHTML());
   assert.match(await thread.locator('.demo-question').innerText(), /in a table/);
@@ -35,12 +35,12 @@ test('the demo answers on the landing page without wasm, until its limit', { tim
     await page.locator('#demo-question').fill(`{{words:4}} <b>question</b> ${n}`);
     await page.locator('#demo-question').press('Enter');
     await thread.getByText('word4').waitFor();
-    await thread.getByText('Want to go on?').waitFor();
+    await thread.getByText('Want to continue?').waitFor();
     assert.match(await thread.locator('.demo-question').innerText(), new RegExp(`<b>question</b> ${n}$`), 'text, not HTML');
   }
   await page.locator('#demo-question').fill('One more, please');
   await page.locator('#demo-question').press('Enter');
-  await thread.getByText('You have used the demo as often as it allows for now.').waitFor();
+  await thread.getByText('You have reached the demo's limit for now.').waitFor();
   assert.equal(await page.locator('#demo-question').inputValue(), 'One more, please', 'the question can be sent again');
   assert.equal(await thread.getByRole('link', { name: 'Create account' }).getAttribute('href'), '/sign-up');
   await shot(page, '3-used-up');

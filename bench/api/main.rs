@@ -1,4 +1,4 @@
-//! Measures the cost of a call by API against a minimal axum and reqwest pass-through to the same fake provider: the latency of streamed and
+//! Measures the cost of an API call against a minimal axum and reqwest pass-through to the same fake provider: the latency of streamed and
 //! whole calls, CPU time per stream of twenty deltas, and whole calls per second, with the ledger checked afterwards. With `--litellm PROGRAM`,
 //! LiteLLM's proxy is measured in the same run.
 //!

@@ -34,7 +34,7 @@ cmd_brand() {
   if [ ${#values[@]} -gt 0 ]; then "$BRAND" set "${values[@]}" || die "nothing was written"; fi
   if [ -n "$logo" ]; then use_logo "$logo" || die "the logo was not changed"; fi
   "$BRAND" check || die "brand.toml can't be used"
-  printf '· brand.toml is ready; ./dev up shows it, docs/make-it-yours.md has the rest\n' >&2
+  printf '· brand.toml is ready. Run ./dev up to see it; docs/make-it-yours.md describes what else you can change\n' >&2
   if [ -n "$shots" ]; then brand_shots; fi
 }
 

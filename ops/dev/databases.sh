@@ -172,7 +172,7 @@ cmd_down() {
   if PG_BIN=$(postgres_bin) && [ -s "$(postgres_home)/data/postmaster.pid" ]; then
     as_postgres "$PG_BIN/pg_ctl" -D "$(postgres_home)/data" -m fast stop >/dev/null 2>&1 || true
   fi
-  note "the private databases are stopped; their data stays"
+  note "stopped the private databases; their data is kept"
 }
 
 # Prints the database URL of the tables' owner.

@@ -65,5 +65,5 @@ cmd_doctor() {
   doctor_machine
   doctor_tools
   doctor_databases
-  if [ $DOCTOR_PROBLEMS = 0 ]; then echo "Nothing is missing that ./dev doesn't install itself."; else die "missing requirements: $DOCTOR_PROBLEMS"; fi
+  if [ $DOCTOR_PROBLEMS = 0 ]; then echo "Nothing is missing, apart from what ./dev installs itself."; else die "missing requirements: $DOCTOR_PROBLEMS"; fi
 }

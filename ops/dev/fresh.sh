@@ -27,7 +27,7 @@ timed() {
   local title=$1 began; shift
   began=$(date +%s%N)
   printf '· %s\n' "$title" >&2
-  "$@" >"$FRESH/log" 2>&1 || { FRESH_FAILED=1; tail -n 60 "$FRESH/log" >&2; die "$title failed after $(seconds_since "$began") s (everything it printed: $FRESH/log)"; }
+  "$@" >"$FRESH/log" 2>&1 || { FRESH_FAILED=1; tail -n 60 "$FRESH/log" >&2; die "$title failed after $(seconds_since "$began") s (full output: $FRESH/log)"; }
   printf '%8s s  %s\n' "$(seconds_since "$began")" "$title" | tee -a "$FRESH/times" >&2
 }
 

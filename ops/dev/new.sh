@@ -14,12 +14,12 @@ cmd_new() {
   done
   [ -n "$folder" ] || die "$usage"
   [ ! -e "$folder" ] || die "$folder exists already; name a folder that doesn't"
-  case $(realpath -m "$folder") in "$ROOT"/*) die "$folder is inside this repository; name a folder beside it" ;; esac
+  case $(realpath -m "$folder") in "$ROOT"/*) die "$folder is inside this repository; name a folder outside of it" ;; esac
   git rev-parse -q --verify HEAD >/dev/null || die "this folder has no git history to copy from"
   [ -z "$(git status --porcelain)" ] || note "only the last commit is copied: there are uncommitted changes"
   need_brand
   [ -n "$name" ] || name=$(product_name "$(basename "$folder")")
-  step "$name" copy_to "$folder" "$name" || { rm -rf "$folder"; die "$folder was not made"; }
+  step "$name" copy_to "$folder" "$name" || { rm -rf "$folder"; die "$folder could not be created"; }
   printf '\n%s is in %s. Next:\n  cd %s\n  ./dev brand\n  ./dev up\n' "$name" "$folder" "$folder"
 }
 

@@ -64,7 +64,7 @@ cmd_test() {
   write_one_root
   local browser=''
   if [ ${#pages[@]} -gt 0 ]; then
-    # They need no cargo, so they run beside the Rust tests: some of those keep only one core busy. What they print comes afterwards.
+    # They need no cargo, so they run in parallel with the Rust tests, some of which use only one core. Their output is printed afterwards.
     : >"$DEV/browser-tests.log"
     step "browser tests" with_one_root browser_tests "${pages[@]}" >"$DEV/browser-tests.log" 2>&1 &
     browser=$!
@@ -161,7 +161,7 @@ cmd_shots() {
 # chaos [--short]: runs two servers under faults. Uses a development build, because only that supports a clock offset.
 cmd_chaos() {
   databases; need_toolchain
-  step "two servers and what is done to them" build_programs --bin chaos --bin fakes --bin quotient
+  step "the servers and the chaos test" build_programs --bin chaos --bin fakes --bin quotient
   target/debug/chaos "$@"
 }
 
@@ -189,7 +189,7 @@ cmd_bench() {
       ;;
     api | chat | usage | pages | search | real)
       [ "$1" != real ] || [ -n "${LLAMA_URL:-}" ] || die "set LLAMA_URL to a llama.cpp server, see docs/real-model.md"
-      step "the benchmark and what it measures" cargo build -q --release -p bench -p fakes -p server
+      step "the benchmark and the server" cargo build -q --release -p bench -p fakes -p server
       if [ "$1 ${2:-}" = "api --litellm" ]; then
         [ -x "$DEV/litellm/bin/litellm" ] || step "LiteLLM's proxy" python_packages litellm "litellm[proxy]==$(litellm_version)"
         set -- api --litellm "$DEV/litellm/bin/litellm"

@@ -13,7 +13,7 @@ pub async fn own() -> Result<SecurityView, Refusal> {
     super::context::security_of(&state, &viewer, &session_hash).await
 }
 
-/// Loads the viewer's ways to sign in.
+/// Loads the viewer's sign-in methods.
 #[server(prefix = "/fn", endpoint = "factors")]
 pub async fn factors() -> Result<FactorsView, Refusal> {
     let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);

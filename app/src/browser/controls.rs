@@ -1,4 +1,4 @@
-//! Popovers, fields and links: what lists of the page need beside `dom`.
+//! Popovers, fields and links: what lists on the page need in addition to `dom`.
 
 use super::dom::{PageElement, PageEvent};
 use js_sys::Reflect;

@@ -1,4 +1,4 @@
-//! Elements and events of the page, as far as the chat needs them.
+//! The elements and events of the page that the chat needs.
 
 use js_sys::Reflect;
 use wasm_bindgen::closure::Closure;

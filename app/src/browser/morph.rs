@@ -10,9 +10,9 @@ use web_sys::{Element, HtmlTemplateElement, Node, Text};
 pub struct Update {
     /// The block's number, from 0.
     pub block: usize,
-    /// Bytes of the block's previous HTML that stay.
+    /// Bytes of the block's previous HTML that are kept.
     pub keep: usize,
-    /// What follows them.
+    /// The HTML that follows them.
     pub html: String,
 }
 

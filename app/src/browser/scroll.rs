@@ -82,7 +82,7 @@ impl Scroll {
         element.scroll_height() - element.scroll_top() - element.client_height()
     }
 
-    /// The user moves up, so the end is no longer kept visible. Does nothing if there is nothing above.
+    /// Stops following the end, because the user scrolls up. Does nothing if there is nothing above.
     fn move_up(&self) {
         if self.element.0.scroll_top() > 0 {
             self.sticks.set(false);

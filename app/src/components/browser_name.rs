@@ -1,4 +1,4 @@
-//! Names a browser and its operating system by its User-Agent header, as far as users recognize their own devices by it.
+//! Names a browser and its operating system by the User-Agent header, precisely enough for users to recognize their devices.
 
 /// Parts of the `User-Agent` header and the browsers that they identify. The first match counts, because most browsers also name Chrome or
 /// Safari.

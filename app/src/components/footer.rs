@@ -75,7 +75,7 @@ fn items(links: &[Link]) -> impl IntoView + use<> {
     shown.map(|(_, path, label)| view! { <li><a href=*path>{*label}</a></li> }).collect_view()
 }
 
-/// The links of the owner's choice. Renders nothing without any.
+/// The owner's links. Renders nothing if there are none.
 fn elsewhere() -> impl IntoView {
     brand::LINKS.first().map(|_| {
         let links =

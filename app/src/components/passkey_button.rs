@@ -27,7 +27,7 @@ pub fn PasskeyButton(
                 <div class="field">
                     <label for="passkey-name">"Name"</label>
                     <input id="passkey-name" type="text" maxlength="60" autocomplete="off" aria-describedby="passkey-name-note"/>
-                    <p class="hint" id="passkey-name-note">"To tell your passkeys apart, like \"Laptop\"."</p>
+                    <p class="hint" id="passkey-name-note">"A name to recognize this passkey by, such as \"Laptop\"."</p>
                 </div>
             }
         });

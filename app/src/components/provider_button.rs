@@ -50,7 +50,7 @@ pub fn ContinueWith(
     }
 }
 
-/// The buttons of services. Renders nothing without any.
+/// The buttons of services. Renders nothing if there are none.
 #[component]
 pub fn ServiceRow(
     /// The services.

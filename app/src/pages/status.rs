@@ -45,7 +45,7 @@ fn Now(
     let overall = status.overall();
     let sentence = match (overall, open) {
         (ServiceState::Available, 0) => "Everything works.",
-        (ServiceState::Available, _) => "Everything works, but an incident isn't closed yet.",
+        (ServiceState::Available, _) => "Everything works, but an incident is still open.",
         (ServiceState::Degraded, _) => "Some responses fail.",
         (ServiceState::Unavailable, _) => "A part of the service is unavailable.",
     };

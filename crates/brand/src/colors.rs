@@ -3,7 +3,7 @@
 use color::{ColorSpaceTag, DynamicColor, Srgb, parse_color};
 use std::collections::BTreeMap;
 
-/// Tokens that texts and pictures lie on.
+/// Background tokens, behind texts and images.
 const SURFACES: [&str; 5] = ["canvas", "raised", "floating", "sunken", "bubble"];
 /// Tokens of text; those of code, which begin with [`CODE`], are text as well.
 const TEXT: [&str; 5] = ["ink", "ink-2", "accent", "warn", "danger"];
@@ -12,7 +12,7 @@ const CODE: &str = "code-";
 const EDGES: [&str; 2] = ["edge", "accent"];
 /// The background of filled buttons.
 const FILLED: [&str; 3] = ["ink", "accent", "danger"];
-/// What WCAG 2.2 AA requires of text and of edges.
+/// Minimum contrast of text and of edges by WCAG 2.2 AA.
 const TEXT_CONTRAST: f32 = 4.5;
 const EDGE_CONTRAST: f32 = 3.0;
 

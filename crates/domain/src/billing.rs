@@ -1,4 +1,4 @@
-//! Subscriptions and invoices in Stripe's terms, as far as plans and pages need them.
+//! Subscriptions and invoices in Stripe's terms: the parts that plans and pages need.
 
 use crate::price::{Amount, Period};
 use crate::{PlanId, UserId};

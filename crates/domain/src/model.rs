@@ -170,7 +170,7 @@ pub struct Model {
     pub first_byte_timeout_ms: Option<u32>,
     /// Maximum silence within a response, in milliseconds; `None` is the provider's.
     pub idle_timeout_ms: Option<u32>,
-    /// The day on which its provider switches it off, as far as announced.
+    /// The day on which its provider switches it off, if announced.
     pub ends_at: Option<Date>,
 }
 

@@ -219,7 +219,7 @@ impl Problem {
     #[must_use]
     pub fn out_of_service(model: &str) -> Self {
         let message = format!(
-            "{model} is out of service right now. Nothing was sent on and nothing was charged. Your text is back in the box; choose another model."
+            "{model} is out of service right now. Nothing was sent and nothing was charged. Your text is back in the box; choose another model."
         );
         Self::new(ProblemKind::ModelFailed, message)
     }

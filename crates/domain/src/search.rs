@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_SEARCH: usize = 200;
 /// Maximum number of words of a search. Further ones are ignored.
 const MAX_WORDS: usize = 16;
-/// Minimum length of a last word that also finds longer ones, in characters. Shorter prefixes would match nearly every message.
+/// Minimum length, in characters, at which the last word also matches as a prefix. Shorter prefixes would match nearly every message.
 const MIN_PREFIX: usize = 3;
 /// Characters of an excerpt before and after the start of its first match.
 const BEFORE: usize = 60;

@@ -105,11 +105,11 @@ pub struct Served {
     pub cache_write: u64,
     /// The part of `cache_write` with the longer lifetime.
     pub cache_write_long: u64,
-    /// Output tokens, reasoning included, as far as they were generated.
+    /// Output tokens generated so far, including reasoning.
     pub output: u64,
     /// The part of output that was reasoning.
     pub reasoning: u64,
-    /// Response text, as far as it was sent.
+    /// Response text sent so far.
     pub text: String,
     /// Whether the provider's end of the response was sent.
     pub ended: bool,

@@ -127,7 +127,7 @@ impl Writer<'_> {
         steps
     }
 
-    /// Returns what the script does after `n` words in place of going on.
+    /// Returns what the script does after `n` words instead of continuing.
     fn fault(&self, n: usize) -> Option<Option<Step>> {
         let script = self.script;
         if script.break_after == Some(n) {

@@ -10,7 +10,7 @@ const MAX_BYTES: usize = 2 * MAX_TEXT + 4;
 /// Share of control characters above which a file isn't text: one in this many.
 const CONTROLS: usize = 100;
 
-/// Returns whether a file is text. Of a larger file than is accepted, only the beginning is looked at, so that its size costs no memory.
+/// Returns whether a file is text. Only the beginning of a file above the size limit is checked, so that its size costs no memory.
 pub(crate) fn is_text(bytes: &[u8]) -> bool {
     decoded(beginning(bytes)).is_some_and(|text| {
         let controls =
@@ -27,7 +27,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<String, Refused> {
     bounded(&decoded(bytes).ok_or(Refused::Unsupported)?, Refused::Empty)
 }
 
-/// Returns what [`is_text`] checks: the file, or its first bytes without a character that is cut.
+/// Returns the part that [`is_text`] checks: the file, or its first bytes without a truncated character.
 fn beginning(bytes: &[u8]) -> &[u8] {
     let Some(head) = bytes.get(..MAX_BYTES) else { return bytes };
     match std::str::from_utf8(head) {
@@ -36,7 +36,7 @@ fn beginning(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Returns a text with LF as line ends and without characters that can't be stored or shown. A text without any other is refused as
+/// Returns a text with LF as line ends and without characters that can't be stored or shown. If nothing is left, returns the error
 /// `if_blank`.
 pub(crate) fn bounded(text: &str, if_blank: Refused) -> Result<String, Refused> {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");

@@ -1,7 +1,7 @@
 //! Marks: characters that represent other source text between `prepare` and `write`; and escaping.
 //!
-//! They are noncharacters, which Unicode reserves for internal use; the source's own are replaced before anything else happens. The
-//! parser takes them for letters.
+//! They are noncharacters, which Unicode reserves for internal use; those in the source are replaced first. To the
+//! parser they are letters.
 
 use std::borrow::Cow;
 

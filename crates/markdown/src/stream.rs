@@ -13,7 +13,7 @@ const LARGE: usize = 8192;
 /// Renders one answer while it arrives.
 ///
 /// The work per piece doesn't grow with the answer: finished blocks are never parsed again, and an open code block is highlighted line by
-/// line. Only blocks that name a link or a footnote which is defined later are rendered once more, at the end.
+/// line. Only blocks that refer to a link or a footnote that is defined later are rendered again, at the end.
 pub struct Stream {
     scope: String,
     /// Whether the source is a page of the site, not an answer.
@@ -40,9 +40,9 @@ pub struct Stream {
 /// The part of the open block that was sent.
 #[derive(Default)]
 struct Sent {
-    /// Its HTML; of fenced code only what follows the lines that stay.
+    /// Its HTML; of fenced code only what follows the lines that are kept.
     html: String,
-    /// Bytes before it that stay.
+    /// Bytes before it that are kept.
     kept: usize,
     /// Bytes of the source that were rendered.
     source: usize,

@@ -97,7 +97,7 @@ impl<'a> Writer<'a> {
         Written { html: self.out, footnotes: self.footnotes, formulas: self.formulas, work: self.work }
     }
 
-    /// Takes the parser's next event.
+    /// Processes the parser's next event.
     pub fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => match &mut self.code {

@@ -105,7 +105,7 @@ async fn send(request: RequestBuilder, deadline: Instant) -> Result<Response, Re
     Err(Rejection::Status(Failure { status, retry_after_ms, body: read_error(response).await }))
 }
 
-/// Reads the body of an error as far as it arrives in time.
+/// Reads the part of an error's body that arrives in time.
 async fn read_error(mut response: Response) -> ErrorBody {
     let deadline = Instant::now() + ERROR_TIME;
     let mut body = Vec::new();

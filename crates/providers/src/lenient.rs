@@ -1,5 +1,5 @@
-//! Reads fields of JSON from servers that differ from their documentation. Three rules hold for every field: an unknown field is ignored,
-//! null is nothing, and a value of another type than expected is nothing. So one odd field never loses an event.
+//! Reads fields of JSON from servers that differ from their documentation. Unknown fields are ignored, and
+//! null and values of an unexpected type are treated as absent, so one odd field never loses an event.
 
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ pub(crate) fn count(value: &Value, pointers: &[&str]) -> Option<u64> {
     found
 }
 
-/// Reads a whole number that may be written as a fraction or as text. A negative one is nothing.
+/// Reads a whole number that may be written as a fraction or as text. A negative one is treated as absent.
 fn whole(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64().or_else(|| format!("{:.0}", number.as_f64()?).parse().ok()),

@@ -2,7 +2,7 @@
 //!
 //! # What is read
 //! Servers differ from the documentation of the format that they claim, so both formats are read by these rules: unknown fields and unknown
-//! events are ignored; null, and a value of another type than expected, is nothing; a later zero never replaces a count. Only data that isn't
+//! events are ignored; null, and a value of an unexpected type, is treated as absent; a later zero never replaces a count. Only data that isn't
 //! JSON fails a stream, after all chunks that came before it.
 //!
 //! A body goes through these modules: `http` (timeouts) → `decode`, `sniff` (what the body is) → `payload` (events, keep-alives) or `whole` (one

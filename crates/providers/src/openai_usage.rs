@@ -93,7 +93,7 @@ impl Counts {
         };
         let sum = prompt.saturating_add(completion);
         let Some(total) = total else {
-            // Without a total, only a part that is larger than the whole is known to be beside it.
+            // Without a total, only a part that is larger than the whole is known not to be included in it.
             let output = if reasoning > completion { sum_of(completion, reasoning) } else { completion };
             let is_consistent = fits || (cached > prompt && written <= prompt);
             return Reading { output, is_consistent, ..reading }.reported();
@@ -236,7 +236,7 @@ mod tests {
             let prompt = input + written + if cached_inside { cached } else { 0 };
             let completion = text + if reasoning_inside { reasoning } else { 0 };
             let is_ambiguous = if has_total {
-                // Cached tokens beside look like as many reasoning tokens beside.
+                // Extra cached tokens look the same as the same number of extra reasoning tokens.
                 !cached_inside && reasoning_inside && cached == reasoning && cached + written <= prompt
             } else {
                 (!cached_inside && cached + written <= prompt) || (!reasoning_inside && reasoning <= completion)

@@ -4,7 +4,7 @@ use crate::error::{ErrorBody, Fault};
 use crate::{Chunk, End};
 use serde_json::Value;
 
-/// Reads the events of one stream as chunks. Unknown events and unknown fields are ignored, and null is nothing.
+/// Reads the events of one stream as chunks. Unknown events, unknown fields and null are ignored.
 pub(crate) trait Reader: Send {
     /// Reads an event's JSON object; `name` is the event's name. Chunks that precede an error are appended to `out` as well.
     fn read(&mut self, name: &str, value: &Value, out: &mut Vec<Chunk>) -> Result<(), Fault>;
@@ -12,11 +12,11 @@ pub(crate) trait Reader: Send {
     /// Reads the `[DONE]` marker.
     fn done(&mut self, out: &mut Vec<Chunk>) -> Result<(), Fault>;
 
-    /// Ends a body that ended cleanly before the format's own end. Appends `End` only if the response is complete all the same.
+    /// Ends a body that ended cleanly before the format's own end. Appends `End` only if the response is complete anyway.
     fn close(&mut self, out: &mut Vec<Chunk>) -> Result<(), Fault>;
 
-    /// Returns the end of a response that is complete although the connection broke off, as a response is whose reason for ending and whose
-    /// final usage were read.
+    /// Returns the end of a response that is complete although the connection broke off: its reason for ending and its final usage were
+    /// read.
     fn end_if_broken(&self) -> Option<End>;
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// Notes the reason for the end, in the words of either format. Nothing and null never replace a reason, and "stop" never replaces a more
+    /// Records the reason for the end, in the terms of either format. A missing one or null never replaces a reason, and "stop" never replaces a more
     /// specific one.
     pub fn note_reason(&mut self, reason: &str) -> Result<(), Fault> {
         let end = match reason.to_ascii_lowercase().as_str() {

@@ -1,4 +1,4 @@
-//! Requests by API with an `Idempotency-Key`, and their answers.
+//! API requests with an `Idempotency-Key`, and their answers.
 
 use crate::{Db, Result};
 use domain::{TurnId, UserId};

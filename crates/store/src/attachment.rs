@@ -47,7 +47,7 @@ pub enum Stored {
 }
 
 /// Stores a file that belongs to no message yet, unless it exceeds the storage of its user's plan. The user's uploads are serialized, so that
-/// the limit holds however many arrive at once. Returns an error if the user doesn't exist.
+/// uploads in parallel can't exceed the limit. Returns an error if the user doesn't exist.
 ///
 /// # Errors
 /// Returns an error if a query fails. Nothing is written then.
@@ -88,7 +88,7 @@ pub async fn add(db: &Db, owner: UserId, new: &NewAttachment<'_>, now: OffsetDat
     Ok(Stored::Yes)
 }
 
-/// Locks a user's storage until the transaction ends, so that its limit holds however much is stored at once.
+/// Locks a user's storage until the transaction ends, so that parallel writes can't exceed its limit.
 pub(crate) async fn lock_storage(tx: &mut Tx, owner: UserId) -> Result<()> {
     sqlx::query!("select pg_advisory_xact_lock(7020, hashtext($1::text))", owner.to_string()).execute(tx).await?;
     Ok(())
@@ -163,7 +163,7 @@ pub async fn sweep(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u6
 /// Where a file's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bytes {
-    /// Here they are.
+    /// The bytes themselves.
     Here(Vec<u8>),
     /// In the object store, under this key.
     Object(String),

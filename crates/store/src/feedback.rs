@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Stores a user's rating of the response of one of their turns, or replaces it. `comment` replaces the comment beside it; `None` keeps the
+/// Stores a user's rating of the response of one of their turns, or replaces it. `comment` replaces its comment; `None` keeps the
 /// one that is stored, and an empty one removes it. Returns false if the turn has no response, belongs to another
 /// user, or doesn't exist: the file of an imported response may name any model.
 ///

@@ -1,4 +1,4 @@
-//! All access to Postgres: one module of functions per noun. Every query for a user's rows has the owner in its `WHERE` clause.
+//! All access to Postgres: one module of functions per noun. Every query for a user's rows has the user's id in its `WHERE` clause.
 
 pub mod account;
 pub mod account_rule;

@@ -189,7 +189,7 @@ pub async fn store_html(
     Ok(())
 }
 
-/// Data of a turn that the page shows beside its events.
+/// Data of a turn that the page shows in addition to its events.
 pub struct TurnHead {
     /// The question.
     pub question_id: MessageId,

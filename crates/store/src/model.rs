@@ -136,10 +136,10 @@ pub(crate) fn signed(number: Option<u32>) -> Option<i32> {
 /// Updates `input_permille` of each model: the input tokens that its provider counts per thousand tokens of our estimate. It is the 99th
 /// percentile of the last thousand calls with exact usage, so that estimates err slightly high. Models with fewer than 200 such calls keep
 /// their value.
-/// Calls by API are left out: what their users choose to send, such as tools and images at addresses, is counted by upper bounds, and would
+/// API calls are left out: what their users choose to send, such as tools and images at addresses, is counted by upper bounds, and would
 /// lower the estimates of everyone.
 ///
-/// `newest` bounds the work: only so many rows of the ledger, of all models, are read, in the order of its primary key.
+/// `newest` bounds the work: the maximum number of ledger rows, of all models, that are read in the order of the primary key.
 ///
 /// # Errors
 /// Returns an error if the query fails.

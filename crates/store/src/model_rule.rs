@@ -55,7 +55,7 @@ pub struct Rules {
     pub idle_timeout_ms: Option<u32>,
     /// The request field that limits its output; `None` until it is learned from the first refusal.
     pub output_limit: Option<OutputLimit>,
-    /// The day on which its provider switches it off, as far as announced.
+    /// The day on which its provider switches it off, if announced.
     pub ends_at: Option<Date>,
     /// Whether it reads images.
     pub takes_images: bool,

@@ -1,7 +1,7 @@
 //! The pool behind a [`crate::Db`]: what it is for, how large it is, and how it is replaced.
 //!
 //! sqlx pings a connection when it is taken and again when it is given back, which are two more round trips per statement. A connection whose
-//! statement has just succeeded needs neither: it waits beside the pool for the next statement.
+//! statement has just succeeded needs neither: it is kept outside of the pool for the next statement.
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};

@@ -148,7 +148,7 @@ pub struct Rotation<'a> {
     pub new_hash: &'a [u8],
     /// Whether two factors were proved. Once true, it stays true for the session.
     pub is_two_factor: bool,
-    /// When it expires if it isn't used. Its absolute limit stays.
+    /// When it expires if it isn't used. Its absolute limit doesn't change.
     pub expires_at: OffsetDateTime,
     /// The current time.
     pub now: OffsetDateTime,

@@ -108,7 +108,7 @@ pub(crate) async fn create(
         }
         Creation::TooMany(max) => {
             let message = format!(
-                "Your plan allows {}, and you have as many. Revoke one first, or upgrade.",
+                "Your plan allows {}. Revoke one first, or upgrade.",
                 count(max.unsigned_abs().into(), "API key", "API keys")
             );
             return Err(Rejection::invalid("", message));

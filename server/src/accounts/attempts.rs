@@ -9,19 +9,19 @@ use std::time::Duration;
 
 /// Guesses at an account from one origin in 15 minutes.
 const GUESSES: u64 = 10;
-/// Guesses at an account from browsers that its owner has signed in with. An allowance of their own, so that strangers can't lock the owner
-/// out.
+/// Guesses at an account from browsers that its user has signed in with. Counted separately, so that strangers can't lock the user out of
+/// them.
 const KNOWN_BROWSER_GUESSES: u64 = 20;
 /// Guesses at an account from anywhere that aren't delayed.
 const UNDELAYED_GUESSES: u64 = 10;
 /// Delay of the next guess. Doubles with each further one, up to the maximum. Guesses are never refused for what others did, because that
-/// would lock out the owner (field note 68).
+/// would lock out its user (field note 68).
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
-/// Codes of a second factor that can be entered for an account in 24 hours, right ones included. Each guess is right with a probability of
+/// Codes of a second factor that can be entered for an account in 24 hours, including correct ones. Each guess is correct with a probability of
 /// three in a million.
 const CODES_A_DAY: u64 = 30;
-/// The same from browsers that its owner has signed in with, an allowance of their own.
+/// The same from browsers that its user has signed in with, which are counted separately.
 const KNOWN_BROWSER_CODES_A_DAY: u64 = 100;
 /// Questions to the demo from all addresses of one IPv6 /48 in 24 hours: as many as three addresses get answers for. The tokens of each address
 /// are limited as well (`turn::demo`), but a /48 has 65,536 of them, which could use up the demo's budget alone.
@@ -46,10 +46,10 @@ pub(crate) enum Attempt<'a> {
     SignIn {
         /// Subject of the account, whether it exists or not.
         subject: &'a str,
-        /// Whether its owner has signed in with this browser before.
+        /// Whether its user has signed in with this browser before.
         is_known_browser: bool,
     },
-    /// Going to another service to sign in.
+    /// Starting a sign-in with another service.
     External,
     /// Entering the password of the account that is signed in, or by a link a new one that a service checks.
     Password {
@@ -73,7 +73,7 @@ pub(crate) enum Attempt<'a> {
         /// The signed-in user.
         user_id: UserId,
     },
-    /// Beginning to add a passkey, or to sign in or confirm with one.
+    /// Starting to add a passkey, or to sign in or confirm with one.
     Passkey,
     /// Entering a code that was sent by mail.
     Verify {
@@ -249,7 +249,7 @@ pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt
 }
 
 /// Counts a guess at the account with this subject before its password is checked. Returns how long the check has to wait: the longer, the
-/// more guesses there were in the last 15 minutes, and not at all in a browser that its owner has signed in with.
+/// more guesses there were in the last 15 minutes, and not at all in a browser that its user has signed in with.
 ///
 /// # Errors
 /// Returns a 429 problem as [`count_attempt`] does.
@@ -288,9 +288,8 @@ async fn count(tally: &mut Tally<'_>, origin: &str, attempt: Attempt<'_>) -> Res
     Ok(())
 }
 
-/// Clears a user's guesses of the last 15 minutes after a right one. Attempts of other kinds stay counted, since a success is what they are
-/// limited for, and so do those of a day, and those of the address: otherwise an attacker could clear them by signing in to an account of
-/// their own.
+/// Clears a user's guesses of the last 15 minutes after a correct one. Attempts of other kinds stay counted, because their successes are
+/// limited too. So do those of a day and of the address: otherwise an attacker could clear them by signing in to an account of their own.
 pub(crate) async fn clear_attempts(app: &AppState, origin: &str, attempt: Attempt<'_>) {
     let own = match attempt {
         Attempt::SignIn { .. }

@@ -17,7 +17,7 @@ const RETRY_AFTER_MS: u64 = 5_000;
 const MAX_RESPONSE: usize = 8 * 1024;
 
 const NOT_SOLVED: &str = "Confirm that you are human, then submit the form again.";
-const UNAVAILABLE: &str = "We can't check right now that you are human.";
+const UNAVAILABLE: &str = "We can't verify right now that you are human.";
 
 /// The provider's response: <https://developers.cloudflare.com/turnstile/get-started/server-side-validation/> and
 /// <https://docs.hcaptcha.com/#verify-the-user-response-server-side>.

@@ -1,4 +1,4 @@
-//! The client of a request, as far as accounts are concerned.
+//! What account code needs to know about the client of a request.
 
 /// The client of a request: what attempt limits, sessions and security events record of it.
 #[derive(Clone, Debug)]

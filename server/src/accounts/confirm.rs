@@ -91,7 +91,7 @@ async fn check_hash(
     }
 }
 
-/// Replaces an outdated hash of a password that was just found to be right, unless the password has been changed since the hash was loaded.
+/// Replaces an outdated hash of a password that was just found to be correct, unless the password has been changed since the hash was loaded.
 /// Returns the hash that the password has afterwards.
 pub(super) async fn replace_hash(app: &AppState, user_id: UserId, password: SecretString, outdated: String) -> String {
     let replaced: Result<Option<String>, Failure> = async {

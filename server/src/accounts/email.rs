@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Domains that give an address to anyone for some minutes.
+/// Domains of disposable addresses.
 static DISPOSABLE: LazyLock<HashSet<&str>> = LazyLock::new(|| mailchecker::blacklist().into_iter().collect());
 
 /// Returns an address as it is stored, given what was entered: in composed form, so that it has one account however it was typed (field note

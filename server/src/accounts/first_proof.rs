@@ -6,7 +6,7 @@ use store::Tx;
 use store::account_token::{self, TokenKind};
 
 /// Removes everything with which the creator of the account could sign in again: identities, passkeys, the authenticator app, all
-/// sessions, and a change of address that waits for its link. The password stays; a reset replaces it.
+/// sessions, and a pending change of address. The password is kept; a reset replaces it.
 ///
 /// # Errors
 /// Returns an error if a query fails.

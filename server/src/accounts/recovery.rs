@@ -90,7 +90,7 @@ fn shown(code: &str) -> String {
     }
 }
 
-/// HMAC-SHA256 of a user's code. It is keyed, because 40 bits could be tried out.
+/// HMAC-SHA256 of a user's code. It is keyed, because 40 bits could be brute-forced.
 fn hash(key: &[u8], user_id: UserId, code: &str) -> anyhow::Result<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key)?;
     mac.update(format!("recovery|{user_id}|{code}").as_bytes());

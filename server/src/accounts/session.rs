@@ -23,7 +23,7 @@ const TOKEN: &str = "token";
 const WAIT: time::Duration = time::Duration::minutes(10);
 /// Time until an unused session expires. For admins, `store::session` shortens it to 12 hours.
 const IDLE: time::Duration = time::Duration::days(30);
-/// Maximum time that a session lasts, however much it is used.
+/// Maximum lifetime of a session, even if it is in use.
 const ABSOLUTE: time::Duration = time::Duration::days(180);
 
 /// How many factors a user has proved.

@@ -1,5 +1,5 @@
 //! Sign-in: with email and password, and what follows any proof of identity. Wrong passwords are slowed down instead of locking accounts, and
-//! a browser in which the user has signed in before has an allowance of its own, so that strangers can't keep an owner out (field note 68).
+//! browsers in which the user has signed in before are counted separately, so that strangers can't lock the user out (field note 68).
 
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;

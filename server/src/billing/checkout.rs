@@ -124,7 +124,7 @@ async fn other_currency(app: &AppState, viewer: &Viewer, plan: &Plan) -> Problem
     Problem::invalid("plan", message)
 }
 
-/// Opens a checkout, of which there is at most one per user and none beside a subscription. Open checkouts are closed before subscriptions
+/// Opens a checkout. A user has at most one, and none while there is a subscription. Open checkouts are closed before subscriptions
 /// are fetched, so nothing can be paid in between. The transaction holds only the user's lock.
 async fn open_checkout(
     app: &AppState,

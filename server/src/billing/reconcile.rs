@@ -50,14 +50,14 @@ pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Resu
             }
             // A subscription that has ended on both sides is equal. One that is live at Stripe and unknown or ended here is different.
             None if fetched.status.is_live() => {
-                let what = format!("{} at Stripe, unknown or ended here", fetched.status.as_str());
+                let what = format!("{} at Stripe, missing or ended here", fetched.status.as_str());
                 differs(&fetched.customer_id, &fetched.id, what);
             }
             None => {}
         }
     }
     for known in local.iter().filter(|known| !remote.iter().any(|fetched| fetched.id == known.id)) {
-        differs(&known.customer_id, &known.id, format!("{} here, gone at Stripe", known.status.as_str()));
+        differs(&known.customer_id, &known.id, format!("{} here, missing at Stripe", known.status.as_str()));
     }
     let mut drift = Vec::new();
     for (customer, found) in customers {
@@ -71,7 +71,7 @@ pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Resu
         let mut tx = store::begin(db).await?;
         if let Some(entitled) = subscription::entitle(&mut tx, user_id, AppState::now()).await? {
             tx.commit().await?;
-            let what = format!("on plan {}, which doesn't follow from what they pay or were given", entitled.before);
+            let what = format!("on plan {}, which matches neither their payments nor a grant", entitled.before);
             drift.push(Drift { id: user_id.to_string(), what, repair: format!("now on {}", entitled.after) });
         }
     }
@@ -101,7 +101,7 @@ fn differences(known: &Subscription, fetched: &Fetched, products: &[(String, Pla
         found.push("dates or price differ".to_owned());
     }
     if known.user_id.is_none() && fetched.status.is_live() {
-        found.push(format!("{} at Stripe, has no account here", fetched.status.as_str()));
+        found.push(format!("{} at Stripe, no matching account here", fetched.status.as_str()));
     }
     found
 }
@@ -114,8 +114,8 @@ async fn sync_or_cancel(db: &store::Db, billing: &Billing, customer_id: &str) ->
     tx.commit().await?;
     if let Some(entitled) = synced.entitled {
         return Ok(match entitled.before == entitled.after {
-            true => format!("fetched; the plan stays {}", entitled.after),
-            false => format!("fetched; plan {} became {}", entitled.before, entitled.after),
+            true => format!("synced; the plan is still {}", entitled.after),
+            false => format!("synced; plan changed from {} to {}", entitled.before, entitled.after),
         });
     }
     if account::was_deleted(db, customer_id).await? {

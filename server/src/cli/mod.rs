@@ -72,7 +72,7 @@ pub enum Command {
     /// connected to that.
     #[cfg(debug_assertions)]
     Seed {
-        /// Number of users, beside an admin and a demo user.
+        /// Number of users, in addition to an admin and a demo user.
         #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         users: u32,
         /// Number of days since the first of them joined.

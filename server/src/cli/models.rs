@@ -74,7 +74,7 @@ pub struct AddModel {
     /// Smallest prompt in tokens that the provider caches at an explicit breakpoint (Anthropic). Default: no breakpoints are set.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     min_cacheable: Option<u64>,
-    /// Request field that limits its output: max_tokens or max_completion_tokens. Default: found out by the first call.
+    /// Request field that limits its output: max_tokens or max_completion_tokens. Default: detected by the first call.
     #[arg(long)]
     output_limit: Option<OutputLimit>,
     /// Maximum milliseconds until its response begins. Default: the provider's.
@@ -210,7 +210,7 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<bool> {
     Ok(store::model::add(db, &new, AppState::now()).await?)
 }
 
-/// Calls a model once and writes latency, usage and cost. Stores the output limit's field if the call had to find it out.
+/// Calls a model once and writes latency, usage and cost. Stores the output limit's field if the call had to detect it.
 pub(super) async fn write_test(
     db: &store::Db,
     config: &Config,

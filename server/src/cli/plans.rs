@@ -8,7 +8,7 @@ use domain::{Period, Plan, PlanId};
 use std::io::Write;
 use store::plan_sale::{self, Sale};
 
-/// Id of the plan of users who pay nothing.
+/// Id of the free plan.
 const FREE: &str = "free";
 
 /// Subcommands for plans.
@@ -72,7 +72,7 @@ impl SaleOptions {
         ensure!(is_text(name.as_deref(), 40), "--name must have 1 to 40 characters, none of them invisible");
         ensure!(is_text(pitch.as_deref(), 200), "--pitch must have 1 to 200 characters, none of them invisible");
         let price = monthly_cents.unwrap_or(0).max(yearly_cents.unwrap_or(0));
-        ensure!(plan.0 != FREE || price == 0, "{FREE} is the plan of users who pay nothing, so it has no price");
+        ensure!(plan.0 != FREE || price == 0, "{FREE} is the free plan, so it can't have a price");
         Ok(Sale { name, monthly_cents, yearly_cents, trial_days, pitch })
     }
 }
@@ -86,12 +86,14 @@ pub(super) async fn run(command: Plans, config: &Config, db: &store::Db, out: &m
             let sale = sale.checked(&plan)?;
             let is_added = match plan_sale::add(db, &plan, &like, &sale, AppState::now()).await {
                 Err(error) if error.constraint() == Some("plan_plan_id_check") => {
-                    anyhow::bail!("{plan} is no id: use up to 32 lower-case letters, digits, - and _, a letter first")
+                    anyhow::bail!(
+                        "{plan} isn't a valid id: use up to 32 lower-case letters, digits, - and _, beginning with a letter"
+                    )
                 }
                 done => done?,
             };
             ensure!(is_added, "there is no plan {like}, or {plan} exists already; see plans list");
-            writeln!(out, "{plan} is added, with the limits and models of {like}. Change them on /admin/plans.")?;
+            writeln!(out, "Added {plan} with the limits and models of {like}. Change them on /admin/plans.")?;
             writeln!(out, "Run plans push to sell it.")?;
         }
         Plans::Set { id, sale } => {
@@ -100,10 +102,7 @@ pub(super) async fn run(command: Plans, config: &Config, db: &store::Db, out: &m
             ensure!(sale != Sale::default(), "nothing to change; see plans set --help");
             let is_set = plan_sale::set(db, &plan, &sale, AppState::now()).await?;
             ensure!(is_set, "there is no plan {plan}; see plans list");
-            writeln!(
-                out,
-                "{plan} is changed. Run plans push to change it in Stripe; until then a new price isn't sold."
-            )?;
+            writeln!(out, "Changed {plan}. Run plans push to update Stripe; until then a new price can't be bought.")?;
             writeln!(out, "Existing subscriptions keep their price.")?;
         }
         Plans::Push => {

@@ -51,7 +51,7 @@ async fn run_import(import: &ImportPrices, db: &store::Db, out: &mut impl Write)
     let differences = store::catalogue::differences(db, &entries, effective_at).await?;
     write_missing(db, &entries, now, out).await?;
     if differences.is_empty() {
-        writeln!(out, "No price and no end date differs from the catalogue. Nothing was changed.")?;
+        writeln!(out, "All prices and end dates match the catalogue. Nothing was changed.")?;
         return Ok(());
     }
     write_table(out, ["MODEL", "TIER", "WHAT", "HERE", "CATALOGUE"], &lines(&differences))?;

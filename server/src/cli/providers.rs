@@ -114,7 +114,7 @@ async fn list(db: &store::Db, config: &Config, out: &mut impl Write) -> anyhow::
     write_table(out, ["PROVIDER", "FORMAT", "BASE URL", "KEY", "CALLS AT ONCE"], &rows)
 }
 
-/// Checks and saves a provider, and says what is missing for its first call.
+/// Checks and saves a provider, and reports what is missing for its first call.
 async fn add(db: &store::Db, config: &Config, new: AddProvider, out: &mut impl Write) -> anyhow::Result<()> {
     check(&new)?;
     let name = ProviderName(new.name);
@@ -157,7 +157,7 @@ async fn add(db: &store::Db, config: &Config, new: AddProvider, out: &mut impl W
     Ok(())
 }
 
-/// Checks what the database would refuse, with a message that says what to enter.
+/// Checks the constraints of the database first, with messages that say what to enter.
 fn check(new: &AddProvider) -> anyhow::Result<()> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let (name, mut rest) = (new.name.as_bytes(), new.name.bytes().skip(1));

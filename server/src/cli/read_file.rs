@@ -4,10 +4,10 @@ use domain::attachment::MAX_FILE_BYTES;
 use files::protocol;
 use std::io::Read as _;
 
-/// Maximum memory of the process, in bytes: a decoded image of 50 megapixels beside the file.
+/// Maximum memory of the process, in bytes: enough for the file and a decoded image of 50 megapixels.
 #[cfg(unix)]
 const MEMORY: u64 = 400 << 20;
-/// Maximum memory for reading any other file, in bytes, beside the file itself.
+/// Maximum memory for reading any other file, in bytes, in addition to the file itself.
 #[cfg(unix)]
 const DOCUMENT_MEMORY: u64 = 64 << 20;
 /// Maximum processor time of the process, in seconds.

@@ -1,4 +1,4 @@
-//! Receives a body into a temporary file without a name, so that an upload needs no memory and nothing is left of it.
+//! Receives a body into a temporary file without a name, so that an upload needs no memory and is deleted when it is closed.
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};

@@ -29,7 +29,7 @@ struct Pasted {
 }
 
 /// Reads the catalogue from the request: a file or pasted text of a form, or the body itself if it is JSON. Returns `None` if it is too
-/// large or no text.
+/// large or isn't text.
 async fn read(request: Request) -> Option<String> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.starts_with("application/json") {

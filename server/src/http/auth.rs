@@ -132,7 +132,7 @@ pub(crate) async fn sign_in(
     }
 }
 
-/// Leads to the page that the visitor came for.
+/// Redirects to the page that the visitor requested.
 pub(crate) fn signed_in(next: &str, cookie: Option<http::HeaderValue>) -> Response {
     let mut response = Redirect::to(local(next).unwrap_or(HOME)).into_response();
     browser::attach(&mut response, cookie);

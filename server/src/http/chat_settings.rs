@@ -75,9 +75,9 @@ impl SettingsFields {
         if effort.as_ref().is_some_and(|effort| !known.any(|model| model.efforts.contains(effort))) {
             let message = match chosen {
                 Some(model) if model.efforts.is_empty() => {
-                    format!("{} has no setting for its reasoning effort.", model.label)
+                    format!("{} has no adjustable reasoning effort.", model.label)
                 }
-                Some(model) => format!("{} has these efforts: {}.", model.label, model.efforts.join(", ")),
+                Some(model) => format!("{} supports these efforts: {}.", model.label, model.efforts.join(", ")),
                 None => "No model has this reasoning effort.".to_owned(),
             };
             errors.push(("effort", message));
@@ -86,7 +86,7 @@ impl SettingsFields {
             "" => None,
             name => name.parse::<AnswerLength>().map_or_else(
                 |_| {
-                    errors.push(("answer_length", "Choose one of the lengths.".to_owned()));
+                    errors.push(("answer_length", "Choose an answer length.".to_owned()));
                     None
                 },
                 Some,
@@ -106,7 +106,7 @@ fn checked_instructions(text: &str) -> Result<String, String> {
     let text = text.replace("\r\n", "\n").trim().to_owned();
     match text.chars().count() {
         n if n > MAX_INSTRUCTIONS => Err(format!(
-            "Use at most {}. These are {n}.",
+            "Use at most {}. You entered {n}.",
             count(u64::try_from(MAX_INSTRUCTIONS).unwrap_or(u64::MAX), "character", "characters")
         )),
         _ => Ok(text),

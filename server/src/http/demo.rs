@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Maximum length of a question in characters. The page's field has the same.
 const MAX_CHARS: usize = 500;
-/// Maximum size of a body: a question of the longest characters, escaped.
+/// Maximum size of a body: a question of maximum length, with each character escaped.
 const MAX_BYTES: usize = 8 * 1024;
 /// Timeout for receiving a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(40);
 const AT_ONCE: usize = 16 * 1024;
 
 /// Returns the HTML view of a turn's events after number `after`. `tail` has all of the turn's events, from the first one on.
-/// `known` is what is shown beside the events; with `None` it is loaded when it is needed.
+/// `known` is what is shown in addition to the events; with `None` it is loaded when it is needed.
 pub(crate) fn html_view(
     app: AppState,
     viewer: Viewer,
@@ -39,13 +39,13 @@ pub(crate) fn html_view(
     }))
 }
 
-/// The log's events, and what is shown beside them.
+/// The log's events, and what is shown in addition to them.
 struct Source {
     tail: Tail,
     present: Present,
 }
 
-/// Loads what is shown beside the events.
+/// Loads what is shown in addition to the events.
 struct Present {
     app: AppState,
     viewer: Viewer,

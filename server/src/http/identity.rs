@@ -72,14 +72,14 @@ impl SignInCookie {
         Self { browser: Some(browser.to_owned()), terms: terms.to_owned() }
     }
 
-    /// Notes the version that a form names. Anyone can write it, so it is cut to what a day consists of.
+    /// Notes the version that a form names. Anyone can write it, so only the characters of a date are kept.
     fn note_terms(self, shown: &str) -> Self {
         let terms: String = shown.chars().filter(|c| c.is_ascii_digit() || *c == '-').take(MAX_TERMS).collect();
         if terms.is_empty() { self } else { Self { terms, ..self } }
     }
 }
 
-/// `POST /sign-in/with/{provider}`: leads to the provider's page.
+/// `POST /sign-in/with/{provider}`: redirects to the provider's page.
 pub(crate) async fn begin(
     State(app): State<AppState>,
     CurrentUser(viewer): CurrentUser,
@@ -101,7 +101,7 @@ pub(crate) async fn begin(
     }
 }
 
-/// `POST /settings/identities/{provider}/link`: leads to the provider's page, to connect an account there.
+/// `POST /settings/identities/{provider}/link`: redirects to the provider's page, to connect an account there.
 pub(crate) async fn link(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -164,7 +164,7 @@ fn returned(browser: Option<String>, request: &Request) -> Returned {
             "state" => returned.state = value.into_owned(),
             "code" => returned.code = Some(value.into_owned()),
             "iss" => returned.issuer = Some(value.into_owned()),
-            // Anyone can write it, so it is cut to what codes of errors consist of.
+            // Anyone can write it, so only the characters of error codes are kept.
             "error" => {
                 let is_plain = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
                 returned.error = Some(value.chars().filter(is_plain).take(MAX_ERROR).collect());

@@ -22,9 +22,9 @@ const WAIT: Duration = Duration::from_secs(15);
 
 const UNREADABLE: &str = "The upload was interrupted. Check your connection and upload the file again.";
 const TOO_LARGE: &str =
-    "The file has more than 50 MB. Upload only the conversations.json in it, or a ZIP with that file alone.";
+    "The file is larger than 50 MB. Upload only the conversations.json in it, or a ZIP with that file alone.";
 
-/// `POST /settings/import`: starts the import of a file. Leads back to the page, which lists what was imported.
+/// `POST /settings/import`: starts the import of a file. Redirects back to the page, which lists what was imported.
 pub(crate) async fn upload(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,

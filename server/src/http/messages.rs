@@ -63,7 +63,7 @@ struct BranchTurn {
     model: ModelName,
 }
 
-/// `POST /chat/{conversation_id}/branch`: shows another version of a message, and what follows it. Sent as a form by the user, who then gets
+/// `POST /chat/{conversation_id}/branch`: shows another version of a message, and the messages that follow it. Sent as a form by the user, who then gets
 /// the page, or as JSON by the browser.
 pub(crate) async fn select_branch(
     State(app): State<AppState>,

@@ -13,12 +13,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Header with the addresses that a request was forwarded for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The client of a request, as far as it can be known.
+/// What is known about the client of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
     /// The nearest address that isn't a trusted proxy's; `None` if the request came over no socket.
     address: Option<IpAddr>,
-    /// Whether the address is a trusted proxy's after all, because the proxy forwarded none.
+    /// Whether the address is a trusted proxy's, because the proxy forwarded none.
     is_proxy: bool,
     /// The peer, if it forwarded an address that was ignored, because it isn't a trusted proxy.
     pub ignored_forward: Option<IpAddr>,

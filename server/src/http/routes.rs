@@ -179,7 +179,7 @@ fn site_routes() -> Router<AppState> {
         .route("/docs/api", get(content))
 }
 
-/// Returns the routes of the chat and the demo. `/api/chat` and `/api/demo` are the only ones that spend money, beside those of `v1`. All admit
+/// Returns the routes of the chat and the demo. `/api/chat` and `/api/demo` are the only ones that spend money, apart from those of `v1`. All admit
 /// their call in `turn`.
 fn api_routes(app: &AppState) -> Router<AppState> {
     Router::new()

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use time::format_description::well_known::Rfc2822;
 use time::{Date, OffsetDateTime, Time};
 
-/// Paths that search engines need not request: they lead to the sign-in page, or aren't pages.
+/// Paths that search engines shouldn't request: they redirect to the sign-in page, or aren't pages.
 const PRIVATE: [&str; 8] = ["/api/", "/fn/", "/chat", "/usage", "/settings", "/billing/", "/admin", "/dev/"];
 /// Pages for everyone that have no text in `content/`.
 const PAGES: [&str; 4] = ["/", "/pricing", "/sign-up", "/sign-in"];

@@ -70,7 +70,7 @@ pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
     Redirect::to(&with_next("/sign-in", return_path(&request).as_deref())).into_response()
 }
 
-/// Middleware that admits only users who proved who they are within the last ten minutes. Others are led to the page that confirms their
+/// Middleware that admits only users who proved who they are within the last ten minutes. Others are redirected to the page that confirms their
 /// identity. For routes behind [`admins`] or [`signed_in`].
 pub(crate) async fn recently_confirmed(request: Request, next: Next) -> Response {
     if viewer(&request).is_some_and(|viewer| viewer.has_recent_proof(AppState::now())) {
@@ -90,7 +90,7 @@ pub(crate) async fn fully_confirmed(State(app): State<AppState>, request: Reques
     }
 }
 
-/// Middleware that admits only sessions that were proved with two factors, if `REQUIRE_MFA` is set. Others are led to the page that proves the
+/// Middleware that admits only sessions that were proved with two factors, if `REQUIRE_MFA` is set. Others are redirected to the page that proves the
 /// second factor and then leads back, or to the one that adds it. For routes behind [`signed_in`].
 pub(crate) async fn two_factors(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let Some(user) = viewer(&request).filter(|_| app.config.require_mfa).cloned() else {
@@ -168,7 +168,7 @@ pub(crate) async fn admins(State(app): State<AppState>, request: Request, next: 
     pages::problem(&app, request, Problem::not_found("page")).await
 }
 
-/// Continues a request if its session was proved with two factors. Otherwise leads to the page on which the user proves a second factor and then
+/// Continues a request if its session was proved with two factors. Otherwise redirects to the page on which the user proves a second factor and then
 /// returns, or to the one that adds it.
 async fn with_two_factors(app: &AppState, user: &Viewer, request: Request, next: Next) -> Response {
     if user.is_two_factor {

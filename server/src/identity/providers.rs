@@ -71,7 +71,7 @@ impl Provider {
         self.endpoints.latest().is_some_and(|endpoints| endpoints.reports_sign_in_time())
     }
 
-    /// Returns the origins of the pages that a browser is sent to, as far as they are known.
+    /// Returns the known origins of the pages that a browser is sent to.
     fn origins(&self) -> impl Iterator<Item = String> {
         let authorize = self.endpoints.latest().map(|endpoints| endpoints.authorize.clone());
         let urls = [Some(self.config.issuer().to_owned()), authorize];

@@ -31,7 +31,7 @@ use tokio::time::interval;
 const LEASE: Duration = Duration::seconds(60);
 /// How often a running import extends its lease and stores its progress.
 const PROGRESS: std::time::Duration = std::time::Duration::from_secs(2);
-/// Conversations that are written in one transaction: at most so many, and so many bytes, which one more conversation may exceed.
+/// Conversations that are written in one transaction: their maximum number, and their bytes, which the last conversation may exceed.
 const BATCH: usize = 50;
 const BATCH_BYTES: usize = 1024 * 1024;
 
@@ -107,7 +107,7 @@ pub(crate) async fn start(
     let started =
         store::import::start(&app.db, viewer.user_id, id, LEASE, now).await.map_err(|error| internal(&error))?;
     if !started {
-        return Err(Problem::new(ProblemKind::Conflict, "An import is in progress. Wait until it has ended."));
+        return Err(Problem::new(ProblemKind::Conflict, "An import is in progress. Wait until it finishes."));
     }
     let (app, viewer) = (app.clone(), viewer.clone());
     Ok(tokio::spawn(async move {

@@ -72,7 +72,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Creates the bounds of an import that began at `now` and may unpack so many bytes.
+    /// Creates the bounds of an import that began at `now`, with a maximum of unpacked bytes.
     pub(super) fn new(unpacked: u64, now: OffsetDateTime, found: &'a mpsc::Sender<Read>) -> Self {
         Self { budget: Budget::new(unpacked), now, found, conversations: 0, messages: 0 }
     }

@@ -233,7 +233,7 @@ fn one_line(text: &str) -> String {
 /// Returns a sentence with the number of recovery codes that are left.
 fn codes_left(left: i64) -> String {
     match left {
-        0 => "No code is left: make new ones.".to_owned(),
+        0 => "No codes are left. Create new ones.".to_owned(),
         1 => "1 code is left.".to_owned(),
         left => format!("{left} codes are left."),
     }

@@ -102,7 +102,7 @@ pub(crate) enum Mail {
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
-    /// A recovery code was used; so many are left.
+    /// A recovery code was used, with the number of codes that are left.
     RecoveryCodeUsed {
         left: i64,
         #[serde(with = "time::serde::rfc3339")]

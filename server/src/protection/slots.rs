@@ -1,4 +1,4 @@
-//! Limits how many things of one kind each user has at once.
+//! Limits how many operations of one kind, such as uploads, each user runs at once.
 
 use domain::UserId;
 use std::collections::HashMap;

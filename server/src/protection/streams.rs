@@ -42,7 +42,7 @@ impl OpenStream {
 }
 
 impl OpenStreams {
-    /// Opens a stream of a user who may have `max` at once. Returns `None` if they have as many.
+    /// Opens a stream of a user who may have `max` at once. Returns `None` if that limit is reached.
     pub(crate) fn open(self: &Arc<Self>, user: UserId, session: TokenHash, max: u64) -> Option<OpenStream> {
         let slot = self.slots.take(user, max)?;
         let mut sessions = self.lock();

@@ -1,4 +1,4 @@
-//! The response of a turn as far as it has arrived, and how it ended.
+//! The part of a turn's response that has arrived, and how it ended.
 
 use super::receipt::Receipt;
 use crate::failure::internal;

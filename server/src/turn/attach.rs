@@ -85,7 +85,7 @@ fn takes_no_images(model: &Model) -> Problem {
     Problem::invalid("attachments", message)
 }
 
-/// Chooses the images to send, the newest first, as far as one request holds them.
+/// Chooses the images to send: as many as fit one request, the newest first.
 fn choose(model: &Model, past: &[StoredFile], question: &[StoredFile]) -> Vec<AttachmentId> {
     if !model.takes_images {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The files of a prompt, as models read them: the text of PDFs and text files as a part of the message, and images beside it. `attach` loads them.
+//! The files of a prompt, as models read them: the text of PDFs and text files as part of the message, and images in addition. `attach` loads them.
 
 use super::image_memory::ImagePermit;
 use domain::{MessageId, PromptImage, PromptMessage, Role};

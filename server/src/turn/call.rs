@@ -1,4 +1,4 @@
-//! One call by API. It is admitted, written, opened, recorded and settled by the same steps as a turn, and has a ledger row of its own. Nothing
+//! One API call. It is admitted, written, opened, recorded and settled by the same steps as a turn, and has a ledger row of its own. Nothing
 //! is kept of its text, except the answer to a request with an `Idempotency-Key`.
 //!
 //! The end of the connection stops a call, as a user stops a turn: its provider is canceled, and what it may bill is recorded. With an

@@ -106,7 +106,7 @@ mod tests {
             (Problem::chat_paused(), "Chat is switched off right now."),
             (
                 Problem::out_of_service("GPT-5"),
-                "GPT-5 is out of service right now. Nothing was sent on and nothing was charged.",
+                "GPT-5 is out of service right now. Nothing was sent and nothing was charged.",
             ),
             (
                 Problem::too_long("GPT-5", Some(Tokens(8_000))),

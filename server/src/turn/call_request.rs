@@ -1,4 +1,4 @@
-//! A call by API before it is admitted: what was requested, and the maximum that it may use.
+//! An API call before it is admitted: what was requested, and the maximum that it may use.
 
 use super::admit::{check_circuit, check_verified};
 use super::prompt::{Fallback, fallback_offer, fitted_fallback, max_token_request, pick, run_counting};
@@ -17,10 +17,10 @@ use store::turn::{AvailableModel, TurnContext};
 
 /// Maximum size of a body, whatever the plan.
 const MAX_BYTES: usize = 8 << 20;
-/// Room for images, tools and framing in a body, beside the text that a plan allows.
+/// Room for images, tools and framing in a body, in addition to the text that a plan allows.
 const ROOM_BYTES: usize = 4 << 20;
 
-/// A request by API that is parsed and whose key is known.
+/// A parsed API request whose key is known.
 pub(crate) struct CallRequest {
     pub viewer: Viewer,
     /// The key that it came with.

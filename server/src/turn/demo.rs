@@ -45,7 +45,7 @@ pub(crate) struct StartedDemo {
     pub viewer: Viewer,
     /// Its events from the first one.
     pub tail: Tail,
-    /// What the HTML view shows beside its events.
+    /// What the HTML view shows in addition to its events.
     pub presentation: Presentation,
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn explain(problem: Problem) -> Problem {
             "The demo is busy right now. Try again in a moment, or sign up to continue.".to_owned()
         }
         kind if kind.status() == 429 => {
-            format!("You have used the demo as often as it allows for now.{again} Sign up to continue.")
+            format!("You have reached the demo's limit for now.{again} Sign up to continue.")
         }
         _ => "The demo isn't available right now. Sign up to continue.".to_owned(),
     };

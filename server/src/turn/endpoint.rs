@@ -60,7 +60,7 @@ impl Endpoint {
     /// Opens a stream. Retries while the error is temporary, the provider accepted nothing, and the caller still waits.
     ///
     /// `outstanding` is set while a request is in flight that the provider may bill. Once the caller sets `is_abandoned`, nothing is sent
-    /// again. `api_user` is the user whose API client makes the call by API.
+    /// again. `api_user` is the user whose API client makes the call.
     pub async fn open(
         &self,
         request: &ModelRequest<'_>,
@@ -141,7 +141,7 @@ impl Endpoint {
         }
     }
 
-    /// Records that an open stream broke off with this error. `api_user` is the user whose API client made the call by API.
+    /// Records that an open stream broke off with this error. `api_user` is the user whose API client made the call.
     pub fn record_stream_failure(&self, error: &ProviderError, api_user: Option<UserId>) {
         if error.needs_owner() && (api_user.is_none() || is_about_account(error)) {
             self.note_account_problem(error);

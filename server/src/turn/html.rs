@@ -13,7 +13,7 @@ use store::turn::{Branch, Question};
 /// Size in bytes above which a text is rendered on one of the counting threads, because that takes longer than a stream may wait.
 const INLINE: usize = 16 * 1024;
 
-/// What the HTML view shows of a turn beside its events.
+/// What the HTML view shows of a turn in addition to its events.
 #[derive(Clone, Debug)]
 pub(crate) struct Presentation {
     /// Display name of the model that answers.

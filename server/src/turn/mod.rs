@@ -79,7 +79,7 @@ pub(crate) struct StartedTurn {
     pub tail: Tail,
     /// The remaining quota; `None` if the turn was already running.
     pub quota: Option<Quota>,
-    /// What the HTML view shows beside its events; `None` if the turn was already running.
+    /// What the HTML view shows in addition to its events; `None` if the turn was already running.
     pub presentation: Option<Presentation>,
 }
 

@@ -9,7 +9,7 @@ use domain::{ConversationId, MessageId, Problem, ProblemKind, Role, TurnId, View
 use store::message::Ancestors;
 use store::turn::Branch;
 
-/// Loads the path of the stored conversation that a turn continues, beside a system prompt: for a new message, that before it; for a
+/// Loads the path of the stored conversation that a turn continues, with a system prompt: for a new message, that before it; for a
 /// regeneration, that before its question.
 pub(crate) async fn load(
     app: &AppState,

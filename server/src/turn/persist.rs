@@ -69,7 +69,7 @@ pub(super) async fn persist(
     Ok(Some((confirm(app, pending).await?, question)))
 }
 
-/// An admitted call that answers no message of a conversation: of the demo, by API, or for a summary or a title.
+/// An admitted call that answers no message of a conversation: of the demo, of an API client, or for a summary or a title.
 pub(super) struct AdmittedCall {
     pub owner: CallOwner,
     /// Whose meters count it.
@@ -83,7 +83,7 @@ pub(super) struct AdmittedCall {
     pub cache_marks: CacheMarks,
     /// The prompt; empty if the call sends the request of an API client.
     pub messages: Vec<PromptMessage>,
-    /// The request of an API client, if this is a call by API.
+    /// The request of an API client, if this is an API call.
     pub api: Option<Arc<ApiRequest>>,
     pub fallback: Option<Fallback>,
     pub reservation: Reservation,

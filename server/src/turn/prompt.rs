@@ -91,7 +91,7 @@ impl FullPrompt {
 }
 
 impl Prompt {
-    /// Returns the prompt of a call beside turns, such as a summary. A user's instructions are for answers, so it has only the deployment's
+    /// Returns the prompt of a side call, such as a summary. A user's instructions are for answers, so it has only the deployment's
     /// system prompt.
     pub fn of_side_call(conversation_id: Option<ConversationId>, messages: Vec<PromptMessage>) -> Self {
         let system = domain::brand::SYSTEM_PROMPT.to_owned();
@@ -214,7 +214,7 @@ pub(crate) fn min_output(model: &Model) -> Tokens {
     MIN_OUTPUT.min(model.max_output)
 }
 
-/// Returns the maximum that the call may use. `max_output` is a cap beside those of the plan and the model; `None` adds none.
+/// Returns the maximum that the call may use. `max_output` is a cap in addition to those of the plan and the model; `None` adds none.
 ///
 /// # Errors
 /// Returns a 413 problem if the prompt doesn't fit the model.

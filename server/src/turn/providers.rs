@@ -44,9 +44,9 @@ pub(super) struct Call {
     output_limit: Option<OutputLimit>,
     effort: Option<String>,
     caches: bool,
-    /// The whole body of a call by API, in place of the messages.
+    /// The whole body of an API call, in place of the messages.
     raw: Option<Value>,
-    /// The user whose API client makes the call by API.
+    /// The user whose API client makes the call.
     api_user: Option<UserId>,
     timeouts: Timeouts,
 }
@@ -58,7 +58,7 @@ pub(super) struct CallInput<'a> {
     /// The system prompt.
     pub system: &'a str,
     pub messages: &'a [PromptMessage],
-    /// The request of a call by API, which is sent in place of the messages.
+    /// The request of an API call, which is sent in place of the messages.
     pub api: Option<&'a ApiRequest>,
     /// The user whose API client makes it.
     pub api_user: Option<UserId>,
@@ -205,7 +205,7 @@ impl Providers {
         }
     }
 
-    /// Records that a stream broke off because of the provider. `api_user` is the user whose API client made the call by API.
+    /// Records that a stream broke off because of the provider. `api_user` is the user whose API client made the call.
     pub fn record_stream_failure(&self, model: &Model, error: &ProviderError, api_user: Option<UserId>) {
         if let Some(endpoint) = self.registered(&model.provider.name) {
             endpoint.record_stream_failure(error, api_user);

@@ -113,8 +113,8 @@ impl ChatRequest {
         match &self.effort {
             Some(effort) if !model.efforts.contains(effort) => {
                 let message = match model.efforts.is_empty() {
-                    true => format!("{} has no setting for its reasoning effort.", model.label),
-                    false => format!("{} has these efforts: {}.", model.label, model.efforts.join(", ")),
+                    true => format!("{} has no adjustable reasoning effort.", model.label),
+                    false => format!("{} supports these efforts: {}.", model.label, model.efforts.join(", ")),
                 };
                 Err(Problem::invalid("effort", message))
             }

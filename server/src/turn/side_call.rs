@@ -1,4 +1,4 @@
-//! A call beside the turns of a conversation: a small turn of its own with its own ledger row, which is admitted, recorded and settled like
+//! A side call: a small turn, separate from those of the conversation, with its own ledger row, which is admitted, recorded and settled like
 //! any call.
 
 use super::admit::caps;

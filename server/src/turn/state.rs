@@ -66,7 +66,7 @@ pub(crate) struct PendingTurn {
     pub prompt: Prompt,
     /// The requested reasoning effort.
     pub effort: Option<String>,
-    /// The request that is sent in place of the prompt, if this is a call by API.
+    /// The request that is sent in place of the prompt, if this is an API call.
     pub api: Option<Arc<ApiRequest>>,
     pub fallback: Option<Fallback>,
     /// Silence after which the fallback is called as well.
@@ -101,7 +101,7 @@ pub(crate) struct RunningTurn {
     pub log: Writer,
     /// The conversation that the turn started, if a model writes its title.
     pub untitled: Option<Untitled>,
-    /// What takes the response of a call by API in place of the log.
+    /// Receives the response of an API call instead of the log.
     pub reply: Option<Reply>,
 }
 

@@ -36,7 +36,7 @@ pub(super) fn untitled(app: &AppState, pending: &PendingTurn) -> Option<Untitled
     })
 }
 
-/// Writes a title in the background, if the response is one to go by.
+/// Writes a title in the background, if the response is usable for that.
 pub(super) fn write_later(app: &AppState, untitled: Untitled, answer: &Answer) {
     let is_whole = matches!(answer.outcome(), Outcome::Finished | Outcome::Truncated);
     if !is_whole || answer.text.trim().is_empty() || app.draining.is_cancelled() {

@@ -91,8 +91,8 @@ async fn a_conversation_remembers_model_and_settings_and_belongs_to_its_user() {
     for (name, value, message) in [
         ("model", "claude-opus-4-7", "isn&#x27;t included in your plan"),
         ("model", "nothing", "This model doesn&#x27;t exist"),
-        ("effort", "high", "Claude Haiku 4.5 has no setting"),
-        ("answer_length", "endless", "Choose one of the lengths"),
+        ("effort", "high", "Claude Haiku 4.5 has no adjustable reasoning effort"),
+        ("answer_length", "endless", "Choose an answer length"),
     ] {
         let changed = fields.map(|(field, old)| (field, if field == name { value } else { old }));
         let refused = ann.form(&path, &changed).await;

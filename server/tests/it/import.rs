@@ -152,7 +152,7 @@ async fn files_that_cannot_be_imported_are_refused_in_words() {
         let page = import(&ann, bytes).await;
         assert!(page.replace('\'', "&#x27;").replace("&#39;", "&#x27;").contains(message), "{message}: {page}");
     }
-    for (bytes, message) in [(Vec::new(), "Choose a file."), (vec![b' '; 51 * 1024 * 1024], "more than 50 MB")] {
+    for (bytes, message) in [(Vec::new(), "Choose a file."), (vec![b' '; 51 * 1024 * 1024], "larger than 50 MB")] {
         let response = upload(&ann, &bytes).await;
         assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert!(response.text().await.unwrap().contains(message), "{message}");

@@ -24,7 +24,7 @@ type Offered = (Vec<Plan>, Vec<ModelSettings>, KeysByPlan);
 pub struct OfferedCache(Mutex<Option<(Instant, Arc<Offered>)>>);
 
 impl OfferedCache {
-    /// Returns what is kept, and whether the caller must load it again. Until then, other callers are given what is kept.
+    /// Returns the cached data, and whether the caller must load it again. Until then, other callers get the cached data.
     fn get(&self, now: Instant) -> (Option<Arc<Offered>>, bool) {
         let mut latest = self.lock();
         let Some((at, kept)) = latest.as_mut() else { return (None, true) };

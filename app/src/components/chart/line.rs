@@ -1,4 +1,4 @@
-//! Small charts for table cells and beside numbers.
+//! Small charts, in table cells and next to numbers.
 
 use leptos::prelude::*;
 

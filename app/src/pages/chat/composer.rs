@@ -103,7 +103,7 @@ impl Composer {
         text.len() >= MIN_ESTIMATED || (!text.trim().is_empty() && !self.files.ids().is_empty())
     }
 
-    /// Gives the box as many lines as its text needs. Most browsers do this themselves, by `field-sizing`.
+    /// Fits the height of the box to its text. Most browsers do this themselves, by `field-sizing`.
     fn grow(&self) {
         if self.grows {
             return;
@@ -224,7 +224,7 @@ impl Composer {
         efforts.split_whitespace().any(|of_model| of_model == effort).then_some(effort)
     }
 
-    /// Estimates the draft once the user pauses, and shows the tokens beside what is left. An earlier estimate is abandoned. `place` returns
+    /// Estimates the draft once the user pauses, and shows the tokens next to the remaining quota. An earlier estimate is abandoned. `place` returns
     /// the conversation and the message that the draft follows; finding them takes longer the more messages the page shows, so not every key
     /// does. `on_quota` gets the quota that comes with the estimate.
     pub fn estimate(

@@ -181,7 +181,7 @@ impl Chat {
         }
     }
 
-    /// Shows another version of a message, and what follows it.
+    /// Shows another version of a message, and the messages that follow it.
     pub(super) async fn show_version(self: Rc<Self>, message: String) {
         let Some(conversation) = self.conversation() else { return };
         if self.is_loading.replace(true) {

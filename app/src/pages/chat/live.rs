@@ -166,7 +166,7 @@ impl LiveTurn {
         self.end(status, None).unwrap_or_else(|| "The response is complete.".to_owned())
     }
 
-    /// Shows that the turn failed. What has arrived stays.
+    /// Shows that the turn failed. The text so far is kept.
     pub fn failed(&self, refusal: &Refusal) {
         let tool_call = sentence(note("data-status", "tool_call").as_ref());
         if tool_call.is_some_and(|sentence| sentence == refusal.message) {

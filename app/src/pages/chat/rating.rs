@@ -20,7 +20,7 @@ impl Chat {
             other.set("aria-pressed", if is_pressed { "true" } else { "false" });
         }
         self.announce(if is_on { "Feedback saved" } else { "Feedback removed" });
-        // A comment that is being written is kept beside the changed rating.
+        // A comment that is being written is kept when the rating changes.
         let form = answer.find(".comment-form");
         match form {
             Some(form) if is_on => form.set("data-rating", if is_good { "good" } else { "bad" }),
@@ -48,7 +48,7 @@ impl Chat {
         self.scroll.keep_end();
     }
 
-    /// Sends a comment. If that fails, the form stays with what was written.
+    /// Sends a comment. If that fails, the form and its text are kept.
     async fn comment(self: &Rc<Self>, form: &PageElement, turn: &str) {
         let Some(text) = form.slot("comment").map(|field| field.value()) else { return };
         if text.trim().is_empty() {

@@ -1,4 +1,4 @@
-//! The behavior of a conversation's settings on the page: their forms follow a new conversation, and their pickers those beside the message box.
+//! The behavior of a conversation's settings on the page: their forms apply to a new conversation once it has begun, and their pickers are synced with those beside the message box.
 
 use super::composer::Composer;
 use crate::browser::dom::{self, PageElement};

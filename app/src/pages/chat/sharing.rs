@@ -35,7 +35,7 @@ impl Popup {
         self.fail("");
     }
 
-    /// Shows why something wasn't done; nothing for an empty text.
+    /// Shows an error message; none if the text is empty.
     fn fail(&self, message: &str) {
         self.error.set_text(message);
         self.error.show(!message.is_empty());

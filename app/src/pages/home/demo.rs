@@ -43,7 +43,7 @@ pub(super) fn Demo() -> impl IntoView {
                 <p class="demo-question" data-part="question"></p>
                 <div class="markdown" data-part="answer"></div>
                 <p class="demo-model" data-part="model" translate="no"></p>
-                <p class="demo-more" data-part="more"><span data-slot="sentence">"Want to go on? The chat keeps your conversations and has all models."</span>" "<a class="button small" href="/sign-up">"Create account"</a></p>
+                <p class="demo-more" data-part="more"><span data-slot="sentence">"Want to continue? With an account you can keep your conversations and choose from all models."</span>" "<a class="button small" href="/sign-up">"Create account"</a></p>
                 <p data-part="writing">"The answer is being written."</p>
                 <p data-part="complete">"The answer is complete."</p>
                 <p data-part="offline">"The connection was lost. Try again."</p>

@@ -16,7 +16,7 @@ const MOMENTS: [Moment; 3] = [
     (
         40,
         18,
-        "While the answer is written",
+        "While the answer is being written",
         "Tokens for the answer are reserved, so messages that you send at the same time never exceed your plan.",
     ),
     (

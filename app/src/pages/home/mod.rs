@@ -75,8 +75,8 @@ fn Start() -> impl IntoView {
     let (href, label) = action();
     view! {
         <section class="section start">
-            <h2>"Begin with the free plan"</h2>
-            <p>"It needs an email address and no card. You can change plans at any time."</p>
+            <h2>"Start with the free plan"</h2>
+            <p>"You need an email address, but no card. You can change plans at any time."</p>
             <p><a class="button large" href=href>{label}<Draw icon=Icon::ArrowRight/></a></p>
         </section>
     }

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 const QUESTIONS: [(&str, &str); 6] = [
     (
         "Do I need a card to start?",
-        "No. The free plan needs an email address. You enter a card when you choose a paid plan.",
+        "No. The free plan needs only an email address. You enter a card when you choose a paid plan.",
     ),
     (
         "What is a token?",
@@ -26,7 +26,7 @@ const QUESTIONS: [(&str, &str); 6] = [
         "At any time, under Settings, Billing. A larger plan applies from your next message. A plan that you cancel stays active until the end of the paid period.",
     ),
     (
-        "What happens to what I write?",
+        "What happens to my messages?",
         "Your messages are sent to the provider of the model that you choose, to be answered. You delete conversations in the chat, and export or delete everything under Settings.",
     ),
 ];

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-/// A purpose, what it does for the user, and a message that one would send.
+/// A use case: its name, its benefit and an example message.
 const CASES: [(&str, &str, &str); 4] = [
     (
         "Write",

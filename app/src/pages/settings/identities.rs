@@ -17,7 +17,7 @@ pub fn Connections(
             <section class="setting">
                 <h2>"Connected accounts"</h2>
                 <div class="stack">
-                    <p class="hint">"Accounts at other services with which you can sign in."</p>
+                    <p class="hint">"Accounts on other services that you can use to sign in."</p>
                     <ul class="entries">{connections.into_iter().map(row).collect_view()}</ul>
                     {needs_proof.then(|| view! { <ConfirmFirst/> })}
                 </div>

@@ -79,7 +79,7 @@ const STATUS_NAMES: [(&str, u16); 10] = [
     ("service_unavailable", 503),
 ];
 
-/// A provider's error, as far as its body describes it.
+/// A provider's error, as its body describes it.
 #[derive(Default)]
 pub(crate) struct ErrorBody {
     /// The provider's name for it, as it may be logged.
@@ -95,7 +95,7 @@ pub(crate) struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// Creates an error of which only the name is known.
+    /// Creates an error with only a name.
     pub fn named(name: &str) -> Self {
         Self { kind: loggable(name), names: vec![name.to_lowercase()], ..Self::default() }
     }
@@ -235,7 +235,7 @@ impl ErrorBody {
     }
 }
 
-/// Returns a name if it is one. Texts that aren't names may quote the prompt.
+/// Returns the text if it looks like an error's name. Other texts may quote the prompt.
 fn loggable(name: &str) -> Option<String> {
     let is_name = name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:".contains(c));
     (is_name && !name.is_empty()).then(|| name.to_owned())

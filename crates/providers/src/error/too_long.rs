@@ -13,7 +13,7 @@ const LIMITS: [&str; 6] = [">", "limit", "context size", "context length", "cont
 const PROMPT: [&str; 5] =
     ["input tokens", "prompt tokens", "in the messages", "in the prompt", "tokens from the input messages"];
 
-/// Returns the prompt's tokens and the maximum, as far as a message in lower case names them.
+/// Returns the prompt's tokens and the maximum that a message in lower case names, if it does.
 pub(super) fn numbers(message: &str) -> (Option<u64>, Option<u64>) {
     let all = numbers_in(message);
     let follows = |number: &Number, words: &str| message[number.end..].trim_start().starts_with(words);

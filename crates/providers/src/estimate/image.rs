@@ -34,7 +34,7 @@ const STANDARD_MODELS: [&str; 8] = [
 enum Count {
     /// A base, and as much for each tile of 512 pixels, after the image was scaled to a shorter edge of 768.
     Tiles { base: u64, tile: u64 },
-    /// Patches of 32 pixels up to a maximum, each of so many thousandths of a token.
+    /// Patches of 32 pixels up to a maximum, and the cost of each in thousandths of a token.
     Patches { max: u64, permille: u64 },
 }
 

@@ -189,7 +189,7 @@ fn close_key(customer_id: &str) -> String {
 }
 
 /// Deletes an account and, in the same transaction, queues a job for each of its Stripe customers that cancels their subscriptions, and one
-/// that looks for further customers at Stripe: a user normally has one, but duplicates would go on being charged. The ledger is kept. Returns
+/// that looks for further customers at Stripe: a user normally has one, but duplicates would continue to be charged. The ledger is kept. Returns
 /// false if the account doesn't exist or is the only admin.
 ///
 /// # Errors

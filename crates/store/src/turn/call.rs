@@ -1,4 +1,4 @@
-//! Calls that answer no message of a conversation: those of visitors who try the demo on the site, those by API, and those beside the turns of
+//! Calls that answer no message of a conversation: those of visitors who try the demo on the site, API calls, and side calls of the turns of
 //! a conversation, for a summary of its oldest messages or for its title. Each is a turn of its own, with its own reservation and ledger row and
 //! without a message.
 

@@ -1,4 +1,4 @@
-//! Turns whose process has crashed or was stopped, and ended turns whose meters aren't settled.
+//! Turns whose server has crashed or was killed, and ended turns whose meters aren't settled.
 
 use super::PendingCall;
 use crate::Result;

@@ -106,17 +106,17 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
          sessions.json         the browsers in which you are signed in\r\n\
          chat_settings.json    your instructions and presets\r\n\
          ratings.json          your ratings of responses, with your comments\r\n\
-         security_events.json  what happened to your account in the last 180 days\r\n\
-         shared_links.json     read-only links to copies of your conversations, without their addresses\r\n\
+         security_events.json  sign-ins and changes of your account in the last 180 days\r\n\
+         shared_links.json     read-only links to copies of your conversations, without their URLs\r\n\
          usage.csv             every call of a model with its tokens, in UTF-8; for Excel, download \"CSV for Excel\" in the settings\r\n\
          conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\
-         attachments.json      the files that you attached to messages, and to which\r\n\
+         attachments.json      the names and messages of the files that you attached\r\n\
          attachments/          these files\r\n\r\n\
-         The .json files of conversations have every version of your messages and of the responses, and can be imported again: parent_id is\r\n\
-         the message before a message, and leaf_id is the last message of the version that the page shows. The .md files have that version.\r\n\
+         The .json files of conversations have all versions of your messages and of the responses, and can be imported again: parent_id is\r\n\
+         the preceding message, and leaf_id is the last message of the version that the page shows. The .md files have that version.\r\n\
          origin is a keyed hash of a network address. The address itself is not stored.\r\n\
-         Passwords, links and recovery codes are stored as hashes only. They, the keys of passkeys and the secret of an authenticator\r\n\
-         app are not part of this export.\r\n",
+         Passwords, links and recovery codes are stored as hashes only. These hashes, the keys of passkeys and the secret of an\r\n\
+         authenticator app are not part of this export.\r\n",
         name = brand::NAME,
         email = viewer.email,
         date = now.date(),

@@ -1,4 +1,4 @@
-//! `seed`: a demo company that has grown for some months. It has an admin, users who joined over time, payers with invoices at the Stripe
+//! `seed`: a demo company that has grown for some months. It has an admin, users who joined over time, paying users with invoices in the Stripe
 //! simulator, usage of several models with errors, stops, refusals and ratings, and conversations to read. Development builds only; there
 //! is no other fake data.
 

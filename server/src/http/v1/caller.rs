@@ -35,7 +35,7 @@ impl ApiCaller {
     /// refuses, `forbidden` for a web page whose origin the key doesn't list, `plan_too_small` if its user's plan allows no keys any more, `attempts_limit` for an address that sends many unknown keys.
     pub(crate) async fn authenticate(app: &AppState, parts: &Parts) -> Result<Self, Failure> {
         if parts.uri.query().is_some_and(has_key) {
-            let message = "Send the API key in the Authorization or x-api-key header, not in the URL. Revoke it if it was used in one.";
+            let message = "Send the API key in the Authorization or x-api-key header, not in the URL. If it was sent in a URL, revoke it.";
             return Err(Problem::invalid("api_key", message).into());
         }
         let network = Client::of_parts(app, parts).network();

@@ -140,8 +140,7 @@ async fn call(
 fn stream_slot(app: &AppState, viewer: &Viewer) -> Result<UserSlot, Problem> {
     let max = viewer.plan.in_flight.saturating_add(UNREAD_STREAMS);
     app.protection.replies.take(viewer.user_id, max).ok_or_else(|| {
-        let message =
-            format!("{max} streams aren't read to their end yet. Read or close some of them, then try again.");
+        let message = format!("You have {max} open streams. Read them to the end or close some, then try again.");
         Problem { retry_after_ms: Some(1_000), max: Some(max), ..Problem::new(ProblemKind::InFlightLimit, message) }
     })
 }

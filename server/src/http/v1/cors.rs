@@ -10,7 +10,7 @@ use axum::response::Response;
 use domain::{ApiKey, Problem, ProblemKind};
 use http::{HeaderValue, StatusCode, header};
 
-/// Headers of responses that scripts may read, beside those that they always may.
+/// Response headers that scripts may read, in addition to those that are always allowed.
 const EXPOSED: &str = "request-id, x-request-id, retry-after, retry-after-ms, x-should-retry, idempotent-replayed, x-model, \
     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, \
     x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, \

@@ -83,7 +83,7 @@ async fn missing(request: Request) -> Response {
 /// Responds to a method that a path doesn't have.
 async fn wrong_method(method: Method, request: Request) -> Response {
     let mut response =
-        error::response(&About::of(&request), Problem::invalid("", format!("{method} isn't possible here.")));
+        error::response(&About::of(&request), Problem::invalid("", format!("{method} isn't allowed for this path.")));
     *response.status_mut() = http::StatusCode::METHOD_NOT_ALLOWED;
     response
 }

@@ -69,7 +69,7 @@ async fn a_captcha_that_cannot_be_verified_refuses() {
         let response = format!("solved {n}");
         let refused = sign_up(app, "ann@example.com", "cf-turnstile-response", &response).await;
         assert!(refused.headers().contains_key(header::RETRY_AFTER));
-        shows(refused, StatusCode::SERVICE_UNAVAILABLE, "check right now that you are human").await;
+        shows(refused, StatusCode::SERVICE_UNAVAILABLE, "verify right now that you are human").await;
         assert_eq!(app.one::<i64>("select count(*) from account").await, 0);
     };
     fake.set_down(true);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 const ADMIN: &str = "admin@example.com";
 const ANN: &str = "ann@example.com";
-/// Where users are led who have no second factor and are required to.
+/// Where users who have no second factor but need one are redirected to.
 const SETUP: &str = "/settings/security?required=mfa";
 
 /// All routes that change how a user signs in.

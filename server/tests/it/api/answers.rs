@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Field note 32: calls by API take the path of the chat. Each has a ledger row that equals what its provider served, in the response's usage
+/// Field note 32: API calls take the same path as the chat. Each has a ledger row that equals what its provider served, in the response's usage
 /// too, and the user's meter counts it.
 #[tokio::test]
 async fn every_format_answers_with_every_model_and_is_booked_exactly() {

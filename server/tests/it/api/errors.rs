@@ -122,7 +122,7 @@ async fn keys_are_limited_to_their_scope() {
     stop.cancel();
 }
 
-/// The switches of the owner and the state of the account hold for calls by API as for the chat.
+/// The switches of the owner and the state of the account apply to API calls as to the chat.
 #[tokio::test]
 async fn switches_hold_for_programs() {
     let app = app().await;

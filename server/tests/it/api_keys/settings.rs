@@ -32,7 +32,7 @@ async fn a_key_is_shown_once_and_the_plan_limits_their_number() {
 
     let refused = ann.form("/settings/keys", &[("name", "Second"), ("tokens_per_day", "12")]).await;
     assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(refused.text().await.unwrap().contains("Your plan allows 1 API key,"));
+    assert!(refused.text().await.unwrap().contains("Your plan allows 1 API key. Revoke one first"));
     app.plan("ann@example.com", "pro").await;
     let requests = (0..16).map(|n| {
         let mut ann = ann.clone();

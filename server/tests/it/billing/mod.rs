@@ -250,7 +250,7 @@ async fn plans_are_added_and_changed_by_commands() {
         |words: &[&str]| Cli::try_parse_from(["quotient", "plans"].iter().chain(words)).unwrap().command.unwrap();
     let sale = ["--name", "Team", "--monthly-cents", "25000", "--yearly-cents", "0", "--pitch", "For a small team."];
     let added = app.run(command(&[&["add", "team", "--like", "max"][..], &sale].concat())).await;
-    assert!(added.contains("team is added"), "{added}");
+    assert!(added.contains("Added team with"), "{added}");
     let changed = app.run(command(&["set", "pro", "--monthly-cents", "2500", "--trial-days", "0"])).await;
     assert!(changed.contains("Run plans push"), "{changed}");
     let pushed = app.run(command(&["push"])).await;
@@ -265,10 +265,10 @@ async fn plans_are_added_and_changed_by_commands() {
     for (words, reason) in [
         (&["set", "pro"][..], "nothing to change"),
         (&["set", "none", "--name", "None"][..], "there is no plan none"),
-        (&["set", "free", "--monthly-cents", "5"][..], "pay nothing"),
+        (&["set", "free", "--monthly-cents", "5"][..], "is the free plan"),
         (&["set", "pro", "--name", "\u{202e}orP"][..], "--name"),
         (&["add", "team", "--like", "max"][..], "exists already"),
-        (&["add", "Team!", "--like", "max"][..], "is no id"),
+        (&["add", "Team!", "--like", "max"][..], "isn't a valid id"),
     ] {
         let error = server::cli::run(command(words), &app.config, &mut std::io::sink()).await.unwrap_err();
         assert!(format!("{error:#}").contains(reason), "{words:?}: {error:#}");

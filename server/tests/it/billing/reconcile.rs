@@ -74,7 +74,7 @@ async fn reconcile_finds_and_repairs_each_drift() {
         .await
         .unwrap();
     let output = app.run(Command::Billing(Billing::Reconcile)).await;
-    assert!(output.contains("doesn't follow from what they pay"), "{output}");
+    assert!(output.contains("matches neither their payments nor a grant"), "{output}");
     let output = app.run(Command::Billing(Billing::Reconcile)).await;
     // Those two remain for the owner to decide.
     assert_eq!(output.lines().count(), 3, "{output}");

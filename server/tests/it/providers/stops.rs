@@ -1,4 +1,4 @@
-//! Stopping is no discount: a stopped call to a model that thinks is read on to its usage, or settled at what it holds.
+//! A stopped call to a model that reasons is read until its usage arrives, or settled at its reservation.
 
 use super::{
     Expected, HAIKU, MAX_OUTPUT, MINI, Row, app, app_with, ask, assert_row, finish, read, reload, rows, tokens,

@@ -192,7 +192,7 @@ async fn input_estimate_is_learned_from_reported_usage() {
     // From here on without a server, which would learn by itself, at whatever time its hourly job runs.
     let app = app.stop_server().await;
     sqlx::query(sqlx::AssertSqlSafe(insert_calls(200))).execute(&app.db).await.unwrap();
-    // Nothing is learned from calls by API, whose content programs choose.
+    // Nothing is learned from API calls, whose content programs choose.
     let by_api = insert_calls(20).replace("turn_id, subject,", "turn_id, purpose, subject,");
     let by_api =
         by_api.replace("gen_random_uuid(), 's',", "gen_random_uuid(), 'api', 's',").replace("1100 + n", "4000");

@@ -23,7 +23,7 @@ pub fn ImportForm() -> impl IntoView {
                     <input id="catalogue-file" name="file" r#type="file" accept=".json,application/json"/>
                 </div>
                 <div class="field">
-                    <label for="catalogue">"Or its JSON " <span class="optional">"the models that matter are enough"</span></label>
+                    <label for="catalogue">"Or its JSON " <span class="optional">"only the models you need"</span></label>
                     <textarea id="catalogue" name="catalogue" rows="4" spellcheck="false" aria-invalid=has_error.then_some("true")
                         aria-describedby=has_error.then_some("catalogue-note")></textarea>
                 </div>

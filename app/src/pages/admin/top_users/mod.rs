@@ -86,7 +86,7 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     }
 }
 
-/// Renders what needs attention: models that end soon and providers that reject every call. Renders nothing if there is nothing.
+/// Renders what needs attention: models that end soon and providers that reject every call. Renders nothing if there are none.
 #[component]
 fn WarningList(warnings: Warnings) -> impl IntoView {
     let ending = warnings.ending.into_iter().map(|(label, day)| {
@@ -130,7 +130,7 @@ fn Now(now: Moment, as_of: Option<OffsetDateTime>, filter: UsageFilter) -> impl 
     }
 }
 
-/// Renders the search and filter form: email, plan, model and dates. Without dates the period stays the chosen one.
+/// Renders the search and filter form: email, plan, model and dates. Without dates the period doesn't change.
 #[component]
 fn Filter(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     let option = |value: &str, label: String, chosen: bool| view! { <option value=value.to_owned() selected=chosen>{label}</option> };

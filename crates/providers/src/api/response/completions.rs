@@ -19,7 +19,7 @@ pub(super) struct Completions {
     /// Whether events were passed through, so that the chunks read from them are not written again.
     passes: bool,
     end: Option<End>,
-    /// The message as far as it was written.
+    /// The message so far.
     message: Map<String, Value>,
     calls: ToolCalls,
     logprobs: Map<String, Value>,

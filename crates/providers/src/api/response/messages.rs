@@ -25,7 +25,7 @@ pub(super) struct Messages {
     /// Number of blocks that were begun.
     blocks: u64,
     has_call: bool,
-    /// What came while a tool call was open. Blocks are sent one after another, and a call may go on until the end.
+    /// Output that arrived while a tool call was open. Blocks are sent one at a time, and a call may last until the end.
     held: Vec<Held>,
     whole: Option<WholeMessage>,
 }

@@ -26,7 +26,7 @@ pub(super) fn responses(usage: &Usage) -> Value {
     })
 }
 
-/// Returns usage as messages report it. Tokens that were read from a cache or written to one are beside the input.
+/// Returns usage as messages report it. Tokens that were read from a cache or written to one aren't included in the input.
 pub(super) fn messages(usage: &Usage) -> Value {
     let short = usage.cache_write.0.saturating_sub(usage.cache_write_long.0);
     json!({
