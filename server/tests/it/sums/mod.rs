@@ -128,9 +128,9 @@ async fn make_periods_move(db: &PgPool) {
     sqlx::raw_sql(
         "update usage_period set began_at = began_at - interval '1 hour';
          update usage_report set requests = requests + 1, input_tokens = input_tokens + 2, cached_tokens = cached_tokens + 3,
-           output_tokens = output_tokens + 4, estimated_tokens = estimated_tokens + 5, cost_picos = cost_picos + 6, refusals = refusals + 7,
-           paid_picos = paid_picos + 8
-         where subject_id % 2 = 0;
+           output_tokens = output_tokens + 4, estimated_tokens = estimated_tokens + 5, cost_picos = cost_picos + 6
+         where subject_id % 2 = 0 and is_active;
+         update usage_report set refusals = refusals + 7, paid_picos = paid_picos + 8 where subject_id % 2 = 0;
          insert into usage_subject (subject) values ('left') on conflict do nothing;
          insert into usage_report
          select distinct on (period, model) period, model, s.subject_id, true, 1, 1, 1, 1, 1, 1, 1, 1

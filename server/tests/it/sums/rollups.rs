@@ -109,7 +109,7 @@ async fn calls_that_end_during_refreshes_are_counted_once() {
 async fn a_subject_is_named_by_one_account() {
     let app = without_server().await;
     let step = async |sql: &str, expected: &[(&str, Option<&str>)]| {
-        app.sql(sql).await;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&app.db).await.unwrap();
         for (subject, email) in expected {
             let named = "select a.email from usage_subject s left join account a using (user_id) where s.subject = $1";
             let named: Option<String> = sqlx::query_scalar(named).bind(subject).fetch_one(&app.db).await.unwrap();
