@@ -126,8 +126,9 @@ pub async fn end_temporary(db: impl PgExecutor<'_>, owner: UserId, id: Conversat
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn erase_expired(db: impl PgExecutor<'_>, now: OffsetDateTime, limit: i64) -> Result<u64> {
+    // The first condition is checked again after waiting for a turn that continues the conversation, but not those of the subquery.
     let done = sqlx::query!(
-        "delete from conversation where conversation_id in (
+        "delete from conversation where updated_at < $1 and conversation_id in (
            select c.conversation_id from deployment d, conversation c join account a using (user_id) join plan p using (plan_id)
            where c.updated_at < $1 and (
              c.is_temporary or greatest(c.updated_at, c.imported_at) < $2::timestamptz - make_interval(days => least(p.retention_days, d.retention_days))

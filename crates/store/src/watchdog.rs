@@ -26,19 +26,23 @@ pub(crate) fn spawn(shared: &Arc<Shared>) {
 
 async fn watch(shared: Weak<Shared>) {
     let (mut connection, mut silent): (Option<PgConnection>, u32) = (None, 0);
+    // Whether the watchdog's connection was lost since the pool was made.
+    let mut is_lost = false;
     loop {
         let Some(shared) = shared.upgrade() else { return };
         let was_down = *shared.down.borrow();
         let had_connection = connection.is_some();
         connection = probe(connection).await;
         if connection.is_none() {
+            is_lost |= had_connection;
             match timeout(PROBE, shared.options.connect()).await {
                 Ok(Ok(new)) => {
                     connection = Some(new);
                     // The old connection doesn't respond and a new one works: the pool's connections are as old and probably fail too.
-                    if had_connection || was_down {
+                    if is_lost || was_down {
                         tracing::warn!("connections to Postgres were lost; replacing the pool");
                         shared.replace_pool();
+                        is_lost = false;
                     }
                 }
                 Ok(Err(error)) if is_refusal(&error) => silent = SILENT,

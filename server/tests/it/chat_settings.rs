@@ -222,6 +222,44 @@ async fn conversations_are_erased_after_their_days() {
     stop.cancel();
 }
 
+/// A conversation that is continued while the job erases is kept.
+#[tokio::test]
+async fn a_conversation_that_is_continued_meanwhile_is_kept() {
+    let app = TestApp::new().await.stop_server().await;
+    app.sql(
+        "insert into account (user_id, email, password_hash, subject) values (gen_random_uuid(), 'ann@example.com', '', 'ann');
+         insert into conversation (conversation_id, user_id, title, updated_at, is_temporary)
+         select gen_random_uuid(), user_id, 'Old', now() - interval '2 days', true from account",
+    )
+    .await;
+    let mut turn = app.db.begin().await.unwrap();
+    sqlx::query("update conversation set updated_at = now()").execute(&mut *turn).await.unwrap();
+    let db = app.store.clone();
+    let erasing = tokio::spawn(async move {
+        store::retention::erase_expired(&db, time::OffsetDateTime::now_utc(), 10).await.unwrap()
+    });
+    app.until(
+        "select count(*) = 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    )
+    .await;
+    turn.commit().await.unwrap();
+    assert_eq!(erasing.await.unwrap(), 0);
+}
+
+/// Deleting a conversation or an account finds the rows that refer to it by an index, except in tables that stay small.
+#[tokio::test]
+async fn rows_of_conversations_and_accounts_are_found_by_an_index() {
+    let app = TestApp::new().await;
+    let without_index =
+        "select string_agg(k.conrelid::regclass || '.' || a.attname, ', ' order by k.conrelid::regclass::text)
+         from pg_constraint k join pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
+         where k.contype = 'f' and k.conparentid = 0
+           and k.confrelid in ('account'::regclass, 'conversation'::regclass, 'message'::regclass)
+           and not exists (select from pg_index i where i.indrelid = k.conrelid and i.indkey[0] = k.conkey[1])";
+    let without_index: String = app.one(without_index).await;
+    assert_eq!(without_index, "audit.actor_id, billing_flag.user_id, factor_challenge.user_id");
+}
+
 /// Comments are shown to the owner as text, and outlive their conversation but not their user.
 #[tokio::test]
 async fn the_owner_reads_comments_on_responses() {

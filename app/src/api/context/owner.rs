@@ -52,7 +52,7 @@ pub(crate) async fn top_users(state: &PageState, mut filter: UsageFilter) -> Res
         row.line = lines.remove(&row.subject_id).unwrap_or_default();
     }
     let models = store::model_rule::list(&mut tx, now).await.map_err(fail)?;
-    let cache_savings = store::rollup::cache_savings(&mut tx, from, to).await.map_err(fail)?;
+    let cache_savings = store::rollup::cache_savings(&mut tx, (from, to), include).await.map_err(fail)?;
     let warnings = warnings(state, &mut tx, &models, now.date()).await?;
     let plans = store::plan::list(&mut tx).await.map_err(fail)?;
     let kept_from = store::ledger::kept_from(&mut tx).await.map_err(fail)?;

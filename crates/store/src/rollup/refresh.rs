@@ -40,7 +40,8 @@ pub async fn refresh(db: &Db, min_age: time::Duration) -> Result<bool> {
     let now = sqlx::query!(r#"select clock_timestamp() as "now!", (select min(as_of) from usage_period) as as_of"#)
         .fetch_one(&mut tx)
         .await?;
-    if now.as_of.is_some_and(|as_of| now.now - as_of < min_age) {
+    // The last refresh may be in the future, if the clock of Postgres was set back since.
+    if now.as_of.is_some_and(|as_of| as_of <= now.now && now.now - as_of < min_age) {
         return Ok(false);
     }
     let mut unmoved = Vec::new();

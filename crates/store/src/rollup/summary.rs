@@ -1,5 +1,6 @@
 //! Figures that aren't in the report's rows: revenue, refusals, savings by prompt caching, and users with a large share of the usage.
 
+use super::totals::Include;
 use crate::{Result, Tx};
 use domain::report::start_of_hour;
 use domain::{Picos, ReportPeriod};
@@ -64,11 +65,15 @@ pub async fn summary(
 /// Reads what prompt caching saved all users in a period: the cost of the tokens read from caches at the input price less their own, minus
 /// what writing to caches cost above the input price, by each call's own price. Negative if more was spent on writing than was saved.
 ///
-/// Whole hours are read from their sums, the rest of the period from the ledger.
+/// Whole hours are read from their sums, the rest of the period from the ledger, whose rows are always up to date.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn cache_savings(db: impl PgExecutor<'_>, from: OffsetDateTime, to: OffsetDateTime) -> Result<Picos> {
+pub async fn cache_savings(
+    db: impl PgExecutor<'_>,
+    (from, to): (OffsetDateTime, OffsetDateTime),
+    include: Include,
+) -> Result<Picos> {
     let first = start_of_hour(from);
     let first = if first == from { first } else { first + time::Duration::HOUR }.min(to);
     let last = start_of_hour(to).max(first);
@@ -77,7 +82,7 @@ pub async fn cache_savings(db: impl PgExecutor<'_>, from: OffsetDateTime, to: Of
            from (
              select picos from cache_saving where hour >= $2 and hour < $3
              union all
-             select saved_picos from usage_delta where hour >= $2 and hour < $3
+             select saved_picos from usage_delta where $5 and hour >= $2 and hour < $3
              union all
              select cache_saving_picos(p, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_long_tokens)
              from ai_usage u join model_price p using (model_price_id)
@@ -87,6 +92,7 @@ pub async fn cache_savings(db: impl PgExecutor<'_>, from: OffsetDateTime, to: Of
         first,
         last,
         to,
+        include.unfolded(),
     )
     .fetch_one(db)
     .await?;
@@ -129,7 +135,7 @@ pub async fn large_shares(db: &mut Tx, since: OffsetDateTime, percent: u8) -> Re
            from total t
            join used u on u.cost * 100 > t.cost * $2 or u.tokens * 100 > t.tokens * $2
            join usage_subject s using (subject_id)
-           left join lateral (select email from account where subject = s.subject order by created_at, user_id limit 1) a on true
+           left join account a using (user_id)
            where t.users > 1
            order by u.cost desc, u.tokens desc limit 200"#,
         since,

@@ -17,7 +17,7 @@ pub enum Include {
 }
 
 impl Include {
-    fn unfolded(self) -> bool {
+    pub(super) fn unfolded(self) -> bool {
         self == Self::Everything
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use store::{Db, Purpose, StoreError};
 use tokio::time::Instant;
 
-/// Size of a pool of [`Purpose::Commands`]. These pools have no watchdog, so what these tests show is not its work.
+/// Size of a pool of [`Purpose::Commands`]. These pools have no watchdog, so what tests with them show is not its work.
 const SIZE: usize = 4;
 /// Longer than a connection may be unused without a ping before its next use.
 const UNUSED: Duration = Duration::from_millis(1_100);
@@ -116,4 +116,37 @@ async fn frozen_connections_leave_the_pool() {
         while store::begin(&db).await.is_err() {}
     };
     tokio::time::timeout(Duration::from_secs(120), recovery).await.expect("the pool has a connection that works");
+}
+
+/// The watchdog replaces the pool also if its first attempt to connect again fails, so that Postgres doesn't count as down.
+#[tokio::test]
+async fn lost_connections_are_replaced_after_a_failed_attempt() {
+    let database = TestDatabase::with_test_catalogue().await;
+    let owner = database.connect().await;
+    let (wire, url) = Wire::to_postgres(&database.url()).await;
+    let db = Db::connect(&url, Purpose::Requests).await.unwrap();
+    let mut taken = Vec::new();
+    while taken.len() < 20 {
+        taken.push(store::begin(&db).await.unwrap());
+    }
+    let watchdog_is_connected = "select count(*) = 1 from pg_stat_activity
+        where datname = current_database() and application_name = 'quotient' and state = 'idle'";
+    while !sqlx::query_scalar::<_, bool>(watchdog_is_connected).fetch_one(&owner).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let before = wire.accepted();
+    wire.set_silent(true);
+    wire.freeze();
+    while wire.accepted() == before {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    wire.set_silent(false);
+    let recovery = async {
+        // At once while Postgres counts as down, otherwise after five seconds.
+        while store::begin(&db).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), recovery).await.expect("the frozen pool was replaced");
+    assert_eq!(taken.len(), 20, "none was given back");
 }

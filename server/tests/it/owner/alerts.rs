@@ -222,3 +222,21 @@ async fn model_spend_cap_alerts_do_not_flap() {
     assert!(app.one::<bool>("select count(*) = 3 from alert where kind = 'spend_cap'").await, "no alert opened twice");
     assert!(app.one::<bool>("select bool_and(message like '%daily spend cap on Claude Haiku 4.5 is used.') from alert where kind = 'spend_cap'").await);
 }
+
+/// The alerts and the job that removes the content of sent mails don't read all jobs: those that are done are kept.
+#[tokio::test]
+async fn open_jobs_and_sent_mails_are_found_by_an_index() {
+    let app = TestApp::new().await;
+    let mut tx = app.db.begin().await.unwrap();
+    sqlx::query("set local enable_seqscan = off").execute(&mut *tx).await.unwrap();
+    for (sql, index) in [
+        ("explain select count(*) from job where done_at is null", "job_open"),
+        (
+            "explain update job set payload = '{}' where kind = 'mail' and done_at < now() and payload <> '{}'",
+            "job_sent_mail",
+        ),
+    ] {
+        let plan: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *tx).await.unwrap();
+        assert!(plan.iter().any(|line| line.contains(index)), "{plan:?}");
+    }
+}

@@ -57,7 +57,8 @@ async fn cache_marks_make_a_long_conversation_cheaper() {
     );
     let shown_saving = async || {
         let now = OffsetDateTime::now_utc();
-        store::rollup::cache_savings(&app.store, now - time::Duration::DAY, now).await.unwrap()
+        let day = (now - time::Duration::DAY, now);
+        store::rollup::cache_savings(&app.store, day, store::rollup::Include::Everything).await.unwrap()
     };
     assert_eq!(shown_saving().await, saved, "before a refresh");
     app.refresh_report().await;

@@ -106,9 +106,9 @@ type Plain = (String, i64, i64, i64, i64, i64, Decimal, Decimal, Decimal);
 pub async fn late(db: impl PgExecutor<'_>, at: OffsetDateTime) {
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
-           output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, corrects, ttft_ms)
+           cache_read_tokens, output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, corrects, ttft_ms)
          select gen_random_uuid(), gen_random_uuid(), user_id, coalesce(subject, 'nobody ' || random()), model, model_price_id, 'finished', 'exact',
-           7, 7, 7, 7, 0.000000000001, $1, now(), case when random() < 0.3 then gen_random_uuid() end, 123
+           7, 7, 7, 7, 7, 0.000000000001, $1, now(), case when random() < 0.3 then gen_random_uuid() end, 123
          from model_price left join (select user_id, subject from account where subject like 'subject%' order by random() limit 1) a on random() < 0.9
          where model = 'gpt-5-mini' and above_tokens is null limit 1",
     )
@@ -337,7 +337,7 @@ async fn totals_are_the_ledger(
     });
     assert_eq!(found.collect::<Vec<_>>(), plain, "{round}");
     // What prompt caching saved, by each call's own price.
-    let saved = store::rollup::cache_savings(&mut *tx, from, to).await.unwrap();
+    let saved = store::rollup::cache_savings(&mut *tx, (from, to), include).await.unwrap();
     let plain_saved: i64 = sqlx::query_scalar(
         "select coalesce(sum(cache_read_tokens * (input_micros_per_million - coalesce(cache_read_micros_per_million, input_micros_per_million))
                              - (cache_write_tokens - cache_write_long_tokens)

@@ -46,23 +46,34 @@ async fn a_call_that_commits_after_a_refresh_is_in_the_next() {
         let filter = UsageFilter { period, page: 1, ..UsageFilter::default() };
         store::top_users::list(&mut tx, &filter, 5, now).await.unwrap().all.cost.0
     };
+    let saved = async |include| {
+        let period = ReportPeriod::Days30.bounds(now);
+        store::rollup::cache_savings(&app.store, period, include).await.unwrap().0
+    };
     let custom = ReportPeriod::Custom(now.date() - Duration::days(29), now.date());
     let before = sums(ReportPeriod::Days30).await;
     assert_eq!(sums(custom).await, before);
+    let before_saved = saved(Include::Refreshed).await;
 
     let mut writing = store::begin(&app.store).await.unwrap();
     late(&mut writing, now - Duration::hours(30)).await;
     app.refresh_report().await;
     writing.commit().await.unwrap();
     assert_eq!((sums(ReportPeriod::Days30).await, sums(custom).await), (before, before + 1));
+    assert_eq!(saved(Include::Refreshed).await, before_saved);
+    assert!(saved(Include::Everything).await > before_saved);
     assert!(
         !store::rollup::refresh(&app.store, Duration::HOUR).await.unwrap(),
         "the last refresh is younger than that"
     );
     app.refresh_report().await;
     assert_eq!((sums(ReportPeriod::Days30).await, sums(custom).await), (before + 1, before + 1));
+    assert!(saved(Include::Refreshed).await > before_saved);
     assert_eq!(app.one::<i64>("select count(*) from usage_delta").await, 0);
     totals_are_the_sums(&app.db).await;
+    // A clock that was ahead at the last refresh and was set back doesn't end refreshes.
+    app.sql("update usage_period set as_of = now() + interval '1 day'").await;
+    assert!(store::rollup::refresh(&app.store, Duration::HOUR).await.unwrap());
 }
 
 /// Two servers refresh while four writers insert: no call is lost or counted twice.
@@ -132,6 +143,19 @@ async fn a_subject_is_named_by_one_account() {
     )
     .await;
     step("delete from account where email = 'new@example.com'", &[("shared", Some("old@example.com"))]).await;
+    // Alerts name it by the same rule.
+    app.sql(
+        "insert into usage_hour
+         select subject_id, 'demo', date_trunc('hour', now()), 1, 1, 0, 1, 0, 0, 1, 0, 1, 1000
+         from usage_subject where subject in ('shared', 'own')",
+    )
+    .await;
+    let mut tx = store::begin_reading(&app.store).await.unwrap();
+    let since = OffsetDateTime::now_utc() - Duration::DAY;
+    let shares = store::rollup::large_shares(&mut tx, since, 10).await.unwrap();
+    tx.commit().await.unwrap();
+    let emails: Vec<_> = shares.iter().map(|share| share.email.as_deref()).collect();
+    assert_eq!(emails, [Some("old@example.com"); 2]);
     step("delete from account where email = 'old@example.com'", &[("shared", None), ("own", None)]).await;
 }
 
