@@ -36,7 +36,7 @@ const ANSWER = [
   '| Clause | Months |\n|---|--:|\n| 14.1 | 3 |\n| 14.2 | 12 |\n\n',
   '```rust\npub fn answer() -> u32 {\n', '    42 // always\n}\n```\n\n',
   'Euler: $e^{i\\pi} + 1 = 0$, for $5 and $10.\n\n', '- one\n- two\n\n',
-  'مرحبا بالعالم\n\n', '**注意：**正文\n\n', 'The end',
+  'مرحبا بالعالم\n\n', '> اقتباس\n\n1. بند\n\n   تتمة\n\n', '**注意：**正文\n\n', 'The end',
 ];
 
 // Field notes 76, 78, 79 and 80.
@@ -80,6 +80,12 @@ test('finished blocks are never redrawn, and a reload shows the same HTML', { ti
     const direction = await ann.getByText(text).evaluate((element) => getComputedStyle(element).direction);
     assert.equal(direction, block === 'Arabic' ? 'rtl' : 'ltr');
   }
+  // Quotes and lists have their line and their numbers where their text begins.
+  const sides = await markdown(ann).locator('blockquote, ol > li').evaluateAll((all) => all.map((element) => {
+    const { direction, paddingRight, marginRight } = getComputedStyle(element);
+    return direction === 'rtl' && Math.max(parseFloat(paddingRight), parseFloat(marginRight)) > 10;
+  }));
+  assert.deepEqual(sides, [true, true]);
   await inspect(ann);
 });
 
