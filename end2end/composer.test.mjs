@@ -361,8 +361,26 @@ test('axe finds nothing while a response streams, in both themes and at 390 px',
     await jan.screenshot({ path: join(shots, `composer-2-streaming-${colorScheme}.png`) });
   }
   assert.equal(await jan.locator('.answer.live').getAttribute('aria-busy'), 'true', 'the response is still arriving');
+  // Forced colors replace backgrounds and shadows: what has the focus, is selected or pressed has an outline, and the cursor is a border.
+  await jan.setViewportSize({ width: 1280, height: 800 });
+  await jan.emulateMedia({ colorScheme: 'light', forcedColors: 'active' });
+  const isOutlined = (selector) => jan.locator(selector).evaluate((element) => {
+    const { outlineStyle, outlineColor } = getComputedStyle(element);
+    return outlineStyle === 'solid' && outlineColor !== 'rgba(0, 0, 0, 0)';
+  });
+  await jan.locator('#question').focus();
+  assert.ok(await isOutlined('#question'), 'the message box has the focus');
+  const cursor = await jan.locator('.answer.live .markdown > :last-child').evaluate((last) => getComputedStyle(last, '::after').borderLeftWidth);
+  assert.equal(cursor, '8px');
   await jan.getByRole('button', { name: 'Stop' }).click();
   await ended(jan);
+  await jan.locator('.answer').getByRole('button', { name: 'Good response' }).click();
+  await jan.locator('.answer [aria-pressed=true]').waitFor();
+  await jan.locator('#question').focus();
+  assert.ok(await isOutlined('.answer [aria-pressed=true]'), 'the rating is pressed');
+  assert.ok(await isOutlined('#conversations [aria-current=page]'), 'the conversation is open');
+  await jan.goto(`${app.url}/usage`);
+  assert.ok(await isOutlined('.tabs [aria-current=page]'), 'the tab is selected');
 });
 
 test('nothing moves when a response ends, and tables break no words', { timeout: 600_000 }, async () => {
