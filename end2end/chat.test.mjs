@@ -224,6 +224,11 @@ test('phones: fields that don\'t zoom, Enter for a new line, and text at 200 %',
   await phone.locator('#question').fill('one');
   await phone.locator('#question').press('Enter');
   assert.equal(await phone.locator('#question').inputValue(), 'one\n');
+  for (const width of [320, 360, 390]) {
+    await phone.setViewportSize({ width, height: 844 });
+    const panel = await phone.locator('#meter .ring-panel').boundingBox();
+    assert.ok(panel.x >= 0 && panel.x + panel.width <= width, `at ${width} px the panel of the meter is ${JSON.stringify(panel)}`);
+  }
   for (const path of ['/chat', '/settings/billing', '/usage']) {
     await phone.goto(balancer.url + path);
     await phone.evaluate(() => { document.documentElement.style.fontSize = '200%'; });
