@@ -298,7 +298,7 @@ test('older messages appear when scrolling up, and what is read stays in place',
   let tries = 0;
   await hal.route(earlier, (route) => { tries += 1; return route.abort(); });
   await scroll(transcript, [0]);
-  await hal.getByRole('alert').getByText('Loading failed.').waitFor();
+  await hal.getByRole('alert').filter({ hasText: 'Loading failed.' }).waitFor();
   await scroll(transcript, [60, 30, 0]);
   assert.equal(tries, 1);
   // The page has loaded its messages again before a part of them arrives, which doesn't follow the first one any more.

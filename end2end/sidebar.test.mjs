@@ -119,7 +119,7 @@ test('the list goes on while it is scrolled, and the sidebar can be hidden', { t
   let tries = 0;
   await bob.route(/\/chat\/list\?/, (route) => { tries += 1; return route.abort(); });
   await nav.evaluate((element) => { element.scrollTop = element.scrollHeight; });
-  await bob.getByRole('alert').getByText('Loading failed.').waitFor();
+  await bob.getByRole('alert').filter({ hasText: 'Loading failed.' }).waitFor();
   await scroll(nav, [-100, -50, -1]);
   assert.equal(tries, 1);
   await bob.unroute(/\/chat\/list\?/);
