@@ -307,7 +307,9 @@ test('older messages appear when scrolling up, and what is read stays in place',
   await hal.unroute(earlier);
   await hal.route(earlier, async (route) => { await held; await route.continue(); });
   await Promise.all([hal.waitForRequest(earlier), hal.locator('#earlier a').click()]);
-  const shown = () => hal.locator('#messages > article').evaluateAll((all) => all.map((article) => article.innerText.match(/Message number (\d+)/)?.[1]));
+  const shown = () => hal.locator('#messages > article').evaluateAll((all) => all.map((article) => {
+    return article.querySelector('.message, .markdown').textContent.match(/Message number (\d+)/)?.[1];
+  }));
   const other = await hal.context().newPage();
   await other.goto(hal.url());
   await woken(other);
