@@ -227,7 +227,7 @@ impl List {
         field.set_value(typed.unwrap_or(&before));
         link.show(false);
         row.prepend(&form);
-        // A user who has gone on stays there.
+        // The focus stays where the user has put it since.
         if typed.is_none() || dom::focused().is_none() {
             field.focus();
             select_text(&field);
