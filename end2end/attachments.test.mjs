@@ -130,6 +130,17 @@ test('what isn’t accepted says why, and nothing is sent until it is removed', 
   await bob.locator('#question').press('Enter');
   await ended(bob);
   assert.match((await app.served()).at(-1).sent.at(-1).text, /kept\.txt/);
+  // Files wait for a response in progress. The note about that disappears with its end.
+  await send(bob, '{{words:4}}{{hold:2}} long');
+  await bob.locator('.answer').last().getByText('word2').waitFor();
+  await pick(bob, text('next.txt', 'next'));
+  await ready(bob, 'next.txt');
+  await send(bob, 'And this?');
+  const note = bob.getByText('Files can be sent once the response is complete.');
+  await note.waitFor();
+  await app.release();
+  await ended(bob);
+  await note.waitFor({ state: 'hidden' });
 });
 
 test('a long pasted text becomes a file, and a text again by its button', { timeout: 600_000 }, async () => {

@@ -155,6 +155,21 @@ test('a refused edit and an ended session lose nothing', { timeout: 600_000 }, a
   await bob.waitForURL(address);
   await woken(bob);
   assert.equal(await bob.locator('#question').inputValue(), 'Not sent yet');
+  // If another user signs in next, they don't see the draft of a new conversation. It stays its author's.
+  const drafts = async () => { await woken(bob); return bob.locator('#question').inputValue(); };
+  await bob.goto(`${app.url}/chat`);
+  await woken(bob);
+  await bob.locator('#question').fill('Of bob alone');
+  app.query("delete from session where user_id = (select user_id from account where email = 'bob@example.com')");
+  await signUp(bob, app, 'next@example.com');
+  assert.equal(await drafts(), '');
+  await bob.context().clearCookies();
+  await bob.goto(`${app.url}/sign-in?next=%2Fchat`);
+  await bob.getByLabel('Email').fill('bob@example.com');
+  await bob.getByLabel('Password').fill(password);
+  await bob.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await bob.waitForURL('**/chat');
+  assert.equal(await drafts(), 'Of bob alone');
 });
 
 test('phones: edit and versions by touch', { timeout: 600_000 }, async () => {

@@ -36,7 +36,7 @@ const ANSWER = [
   '| Clause | Months |\n|---|--:|\n| 14.1 | 3 |\n| 14.2 | 12 |\n\n',
   '```rust\npub fn answer() -> u32 {\n', '    42 // always\n}\n```\n\n',
   'Euler: $e^{i\\pi} + 1 = 0$, for $5 and $10.\n\n', '- one\n- two\n\n',
-  'مرحبا بالعالم\n\n', '**注意：**正文\n\n', 'The end',
+  'مرحبا بالعالم\n\n', '> اقتباس\n\n1. بند\n\n   تتمة\n\n', '**注意：**正文\n\n', 'The end',
 ];
 
 // Field notes 76, 78, 79 and 80.
@@ -80,6 +80,12 @@ test('finished blocks are never redrawn, and a reload shows the same HTML', { ti
     const direction = await ann.getByText(text).evaluate((element) => getComputedStyle(element).direction);
     assert.equal(direction, block === 'Arabic' ? 'rtl' : 'ltr');
   }
+  // Quotes and lists have their line and their numbers where their text begins.
+  const sides = await markdown(ann).locator('blockquote, ol > li').evaluateAll((all) => all.map((element) => {
+    const { direction, paddingRight, marginRight } = getComputedStyle(element);
+    return direction === 'rtl' && Math.max(parseFloat(paddingRight), parseFloat(marginRight)) > 10;
+  }));
+  assert.deepEqual(sides, [true, true]);
   await inspect(ann);
 });
 
@@ -218,6 +224,11 @@ test('phones: fields that don\'t zoom, Enter for a new line, and text at 200 %',
   await phone.locator('#question').fill('one');
   await phone.locator('#question').press('Enter');
   assert.equal(await phone.locator('#question').inputValue(), 'one\n');
+  for (const width of [320, 360, 390]) {
+    await phone.setViewportSize({ width, height: 844 });
+    const panel = await phone.locator('#meter .ring-panel').boundingBox();
+    assert.ok(panel.x >= 0 && panel.x + panel.width <= width, `at ${width} px the panel of the meter is ${JSON.stringify(panel)}`);
+  }
   for (const path of ['/chat', '/settings/billing', '/usage']) {
     await phone.goto(balancer.url + path);
     await phone.evaluate(() => { document.documentElement.style.fontSize = '200%'; });

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import {
-  addOlderMessages, appeared, atEnd, inspect, recordTexts, send, shots, signUp, startApp, startBrowser, stopClock, woken,
+  addOlderMessages, appeared, atEnd, inspect, recordTexts, scroll, send, shots, signUp, startApp, startBrowser, stopClock, woken,
 } from './test-app.mjs';
 
 let app, browser;
@@ -93,24 +93,49 @@ test('the estimate appears while typing, and the model is remembered', { timeout
 });
 
 // Field note 82: browsers without `field-sizing`.
-test('the box grows with its text in every browser', { timeout: 600_000 }, async () => {
+test('boxes grow with their text in every browser', { timeout: 600_000 }, async () => {
   const cleo = await browser.visitor({ quiet: true });
   await cleo.addInitScript(() => {
     const supports = CSS.supports.bind(CSS);
     CSS.supports = (...query) => query[0] !== 'field-sizing' && supports(...query);
+    // Counts how often a box is measured, which makes the browser lay out the page.
+    window.measured = 0;
+    const height = Object.getOwnPropertyDescriptor(Element.prototype, 'scrollHeight');
+    Object.defineProperty(Element.prototype, 'scrollHeight', { ...height, get() {
+      window.measured += this.matches('textarea');
+      return height.get.call(this);
+    } });
   });
   usual();
   await signUp(cleo, app, 'cleo@example.com');
   await woken(cleo);
-  await cleo.addStyleTag({ content: '#question { field-sizing: fixed !important; }' }).catch(() => {});
-  const rows = () => cleo.locator('#question').getAttribute('rows');
-  await cleo.locator('#question').fill('one line');
-  assert.equal(await rows(), '1');
-  await cleo.evaluate(() => document.querySelector('#question').style.setProperty('field-sizing', 'fixed'));
-  await cleo.locator('#question').fill('1\n2\n3\n4\n5');
-  assert.ok(Number(await rows()) >= 4, await rows());
-  await cleo.locator('#question').fill('');
-  assert.equal(await rows(), '1');
+  const edited = cleo.getByRole('textbox', { name: 'Edit message' });
+  const lines = (count) => `{{words:2}}${' A line.\n'.repeat(count)}`;
+  const measure = (box) => box.evaluate((area) => ({ shown: area.clientHeight, needed: area.scrollHeight, window: innerHeight }));
+  for (const box of [cleo.locator('#question'), edited]) {
+    await box.evaluate((area) => area.style.setProperty('field-sizing', 'fixed'));
+    if (box === edited) {
+      const { shown, needed } = await measure(box);
+      assert.ok(needed <= shown + 1, `the form opens with all of its text: ${needed} px in ${shown}`);
+    }
+    await box.fill('One line');
+    const one = await measure(box);
+    await cleo.evaluate(() => { window.measured = 0; });
+    await box.fill(lines(7));
+    assert.equal(await cleo.evaluate(() => window.measured), 0);
+    const { shown, needed } = await measure(box);
+    assert.ok(shown > one.shown * 2 && needed <= shown + 1, `${needed} px in ${shown}`);
+    await box.fill(lines(60));
+    const long = await measure(box);
+    assert.ok(long.shown <= long.window * 0.4 + 1 && long.needed > long.shown, JSON.stringify(long));
+    await box.fill('One line');
+    assert.equal((await measure(box)).shown, one.shown);
+    if (box === edited) continue;
+    await send(cleo, lines(7));
+    await ended(cleo);
+    await cleo.locator('.user-message').hover();
+    await cleo.getByRole('button', { name: 'Edit message' }).click();
+  }
 });
 
 test('toasts tell of few requests and of each level of tokens once', { timeout: 600_000 }, async () => {
@@ -268,6 +293,34 @@ test('older messages appear when scrolling up, and what is read stays in place',
     const now = await hal.evaluate(() => window.mark.getBoundingClientRect().top);
     assert.ok(Math.abs(now - place) <= 2, `it moved by ${now - place} px`);
   }
+  // What can't be loaded is requested again only by its link.
+  const earlier = /\/messages\?before=/;
+  let tries = 0;
+  await hal.route(earlier, (route) => { tries += 1; return route.abort(); });
+  await scroll(transcript, [0]);
+  await hal.getByRole('alert').filter({ hasText: 'Loading failed.' }).waitFor();
+  await scroll(transcript, [60, 30, 0]);
+  assert.equal(tries, 1);
+  // The page has loaded its messages again before a part of them arrives, which doesn't follow the first one any more.
+  let arrive;
+  const held = new Promise((done) => { arrive = done; });
+  await hal.unroute(earlier);
+  await hal.route(earlier, async (route) => { await held; await route.continue(); });
+  await Promise.all([hal.waitForRequest(earlier), hal.locator('#earlier a').click()]);
+  const shown = () => hal.locator('#messages > article').evaluateAll((all) => all.map((article) => {
+    return article.querySelector('.message, .markdown').textContent.match(/Message number (\d+)/)?.[1];
+  }));
+  const other = await hal.context().newPage();
+  await other.goto(hal.url());
+  await woken(other);
+  await send(other, '{{words:4}} from another tab');
+  await hal.getByText('from another tab').waitFor();
+  await ended(hal);
+  assert.ok((await shown()).length < 60);
+  await Promise.all([hal.waitForResponse(earlier), arrive()]);
+  while ((await shown()).length < 99) await hal.locator('#earlier a').click();
+  const numbers = (await shown()).filter(Boolean).map(Number);
+  assert.deepEqual(numbers, numbers.map((_, place) => numbers[0] + place), 'none is skipped');
 });
 
 test('the open conversation is visible in a long sidebar, and menus close by Escape and a click elsewhere', { timeout: 600_000 }, async () => {
@@ -310,8 +363,26 @@ test('axe finds nothing while a response streams, in both themes and at 390 px',
     await jan.screenshot({ path: join(shots, `composer-2-streaming-${colorScheme}.png`) });
   }
   assert.equal(await jan.locator('.answer.live').getAttribute('aria-busy'), 'true', 'the response is still arriving');
+  // Forced colors replace backgrounds and shadows: what has the focus, is selected or pressed has an outline, and the cursor is a border.
+  await jan.setViewportSize({ width: 1280, height: 800 });
+  await jan.emulateMedia({ colorScheme: 'light', forcedColors: 'active' });
+  const isOutlined = (selector) => jan.locator(selector).evaluate((element) => {
+    const { outlineStyle, outlineColor } = getComputedStyle(element);
+    return outlineStyle === 'solid' && outlineColor !== 'rgba(0, 0, 0, 0)';
+  });
+  await jan.locator('#question').focus();
+  assert.ok(await isOutlined('#question'), 'the message box has the focus');
+  const cursor = await jan.locator('.answer.live .markdown > :last-child').evaluate((last) => getComputedStyle(last, '::after').borderLeftWidth);
+  assert.equal(cursor, '8px');
   await jan.getByRole('button', { name: 'Stop' }).click();
   await ended(jan);
+  await jan.locator('.answer').getByRole('button', { name: 'Good response' }).click();
+  await jan.locator('.answer [aria-pressed=true]').waitFor();
+  await jan.locator('#question').focus();
+  assert.ok(await isOutlined('.answer [aria-pressed=true]'), 'the rating is pressed');
+  assert.ok(await isOutlined('#conversations [aria-current=page]'), 'the conversation is open');
+  await jan.goto(`${app.url}/usage`);
+  assert.ok(await isOutlined('.tabs [aria-current=page]'), 'the tab is selected');
 });
 
 test('nothing moves when a response ends, and tables break no words', { timeout: 600_000 }, async () => {

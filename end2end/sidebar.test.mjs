@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
-import { inspect, send, shots, signUp, startApp, startBrowser, stopClock, woken } from './test-app.mjs';
+import { inspect, scroll, send, shots, signUp, startApp, startBrowser, stopClock, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -46,6 +46,16 @@ test('a conversation is renamed in place, pinned, archived and deleted', { timeo
   await ann.reload();
   await woken(ann);
   await entry(ann, 'My <b>lease</b>').waitFor();
+  // A title that can't be saved stays in its field.
+  await ann.route('**/rename', (route) => route.abort());
+  await choose(ann, 'Subject 3.', 'Rename');
+  await ann.locator('.entry-rename input').fill('Typed with care');
+  await ann.keyboard.press('Enter');
+  await ann.locator('#toast').getByText("The server can't be reached right now.").waitFor();
+  assert.equal(await ann.locator('.entry-rename input').inputValue(), 'Typed with care');
+  await ann.unroute('**/rename');
+  await Promise.all([ann.waitForResponse('**/rename'), ann.keyboard.press('Enter')]);
+  await entry(ann, 'Typed with care').waitFor();
   // Pin: it comes first, under a heading of its own.
   await choose(ann, 'Subject 4.', 'Pin');
   await ann.locator('#conversations section').filter({ hasText: 'Pinned' }).getByText('Subject 4.').waitFor();
@@ -104,10 +114,19 @@ test('the list goes on while it is scrolled, and the sidebar can be hidden', { t
   await woken(bob);
   assert.equal(await bob.locator('#conversations .entry').count(), 50);
   const nav = bob.locator('#conversations-nav');
-  for (const number of [100, 130]) {
-    await nav.evaluate((element) => { element.scrollTop = element.scrollHeight; });
-    await bob.waitForFunction((wanted) => document.querySelectorAll('#conversations .entry').length === wanted, number);
-  }
+  const shows = (number) => bob.waitForFunction((wanted) => document.querySelectorAll('#conversations .entry').length === wanted, number);
+  // What can't be loaded is requested again only by its link.
+  let tries = 0;
+  await bob.route(/\/chat\/list\?/, (route) => { tries += 1; return route.abort(); });
+  await nav.evaluate((element) => { element.scrollTop = element.scrollHeight; });
+  await bob.getByRole('alert').filter({ hasText: 'Loading failed.' }).waitFor();
+  await scroll(nav, [-100, -50, -1]);
+  assert.equal(tries, 1);
+  await bob.unroute(/\/chat\/list\?/);
+  await bob.getByRole('link', { name: 'More conversations' }).click();
+  await shows(100);
+  await nav.evaluate((element) => { element.scrollTop = element.scrollHeight; });
+  await shows(130);
   assert.equal(await bob.locator('#more-conversations').count(), 0);
   assert.equal(await bob.locator('#conversations h2').filter({ hasText: 'Previous 7 days' }).count(), 1, 'headings are not repeated');
   // The response sets the cookie that keeps it.

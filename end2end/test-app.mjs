@@ -357,6 +357,16 @@ export const atEnd = (page) => page.waitForFunction(() => {
   return scrollTop > 0 && scrollHeight - scrollTop - clientHeight <= 2;
 });
 
+// Scrolls an element to each of these places, from its start or, if negative, from its end, and waits until the page has handled it.
+export async function scroll(element, places) {
+  for (const place of places) {
+    await element.evaluate((scrolled, to) => new Promise((done) => {
+      scrolled.addEventListener('scroll', () => requestAnimationFrame(() => setTimeout(done)), { once: true });
+      scrolled.scrollTop = to < 0 ? scrolled.scrollHeight - scrolled.clientHeight + to : to;
+    }), place);
+  }
+}
+
 // Stops a page's clock: from now on its timers fire only when the test moves the clock, so nothing happens in it without an event.
 export async function stopClock(page) {
   await page.clock.install();

@@ -19,6 +19,21 @@ pub fn select_text(field: &PageElement) {
     }
 }
 
+thread_local! {
+    /// Whether the browser gives fields the height of their text by itself, as most do.
+    static FITS_HEIGHT: bool = web_sys::css::supports_with_value("field-sizing", "content").unwrap_or(false);
+}
+
+/// Gives a text area the height of its text. For browsers that don't, its `.grown` parent gets a copy of the text, which the style sheet lays out
+/// in the same place, so nothing is measured.
+pub fn fit_height(field: &PageElement) {
+    if !FITS_HEIGHT.with(|fits| *fits)
+        && let Some(parent) = field.closest(".grown")
+    {
+        parent.set("data-text", &field.value());
+    }
+}
+
 /// Returns whether a click on a link opens it in another tab or window.
 #[must_use]
 pub fn opens_elsewhere(click: &PageEvent) -> bool {

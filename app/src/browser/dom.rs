@@ -55,12 +55,6 @@ pub fn is_page_visible() -> bool {
     document().is_some_and(|document| !document.hidden())
 }
 
-/// Returns whether the browser has a property of CSS with this value.
-#[must_use]
-pub fn supports(property: &str, value: &str) -> bool {
-    web_sys::css::supports_with_value(property, value).unwrap_or(false)
-}
-
 fn collect(list: Result<NodeList, JsValue>) -> Vec<PageElement> {
     let Ok(list) = list else { return Vec::new() };
     (0..list.length()).filter_map(|index| list.get(index)?.dyn_into().ok().map(PageElement)).collect()
@@ -217,12 +211,6 @@ impl PageElement {
     #[must_use]
     pub fn create(name: &str) -> Option<Self> {
         document()?.create_element(name).ok().map(Self)
-    }
-
-    /// Returns whether its content is higher than itself.
-    #[must_use]
-    pub fn overflows(&self) -> bool {
-        self.0.scroll_height() > self.0.client_height()
     }
 
     /// Returns the value of a form control.

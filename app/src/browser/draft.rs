@@ -11,24 +11,24 @@ fn local() -> Option<Storage> {
     web_sys::window()?.local_storage().ok()?
 }
 
-fn key(conversation: Option<&str>) -> String {
-    conversation.map_or_else(|| "draft".to_owned(), |id| format!("draft:{id}"))
+fn key(owner: &str) -> String {
+    format!("draft:{owner}")
 }
 
-/// Saves a conversation's draft (`None`: the new conversation), or removes it if it is empty.
-pub fn save(conversation: Option<&str>, text: &str) {
+/// Saves the draft of a conversation, or of a new one of an account, by its id. Removes it if it is empty.
+pub fn save(owner: &str, text: &str) {
     if let Some(storage) = session() {
         let _ = match text {
-            "" => storage.remove_item(&key(conversation)),
-            text => storage.set_item(&key(conversation), text),
+            "" => storage.remove_item(&key(owner)),
+            text => storage.set_item(&key(owner), text),
         };
     }
 }
 
 /// Loads the draft saved by [`save`], if any.
 #[must_use]
-pub fn load(conversation: Option<&str>) -> Option<String> {
-    session()?.get_item(&key(conversation)).ok()?
+pub fn load(owner: &str) -> Option<String> {
+    session()?.get_item(&key(owner)).ok()?
 }
 
 /// Saves a choice, such as that of the model, for later conversations.

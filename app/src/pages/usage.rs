@@ -105,11 +105,19 @@ pub fn UsageDetails(
     let UsageView { days, models, callers, total, recent_turns, shows_cost, shows_conversations, time_zone, .. } =
         usage;
     if total.requests == 0 {
+        if recent_turns.is_empty() {
+            return view! {
+                <section class="empty">
+                    <h2>"No usage yet"</h2>
+                    <p>"Your first response appears here as soon as it ends."</p>
+                </section>
+            }
+            .into_any();
+        }
+        // The responses are those of any time.
         return view! {
-            <section class="empty">
-                <h2>"No usage yet"</h2>
-                <p>"Your first response appears here as soon as it ends."</p>
-            </section>
+            <section class="empty"><h2>{format!("No usage in the last {} days", days.len())}</h2></section>
+            <RecentTurns turns=recent_turns shows_cost shows_conversations/>
         }
         .into_any();
     }

@@ -31,7 +31,7 @@ pub use title::{plain_text, plain_title};
 use serde::{Deserialize, Serialize};
 
 /// Version of the HTML that this crate writes. It is stored with the HTML, and incremented whenever the output changes.
-pub const VERSION: i16 = 2;
+pub const VERSION: i16 = 3;
 
 /// A change of one block's HTML.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

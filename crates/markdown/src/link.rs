@@ -1,5 +1,6 @@
 //! Links: which are allowed, and those that are written without any markup.
 
+use crate::marks::push_attribute;
 use std::ops::Range;
 
 /// Returns whether a URL has one of the schemes allowed in links: `https`, `http` or `mailto`.
@@ -13,6 +14,14 @@ pub(crate) fn is_safe(url: &str) -> bool {
 /// Returns whether a URL leads to a page of this site or to a heading of the same page.
 pub(crate) fn is_local(url: &str) -> bool {
     url.starts_with('#') || (url.starts_with('/') && !url.starts_with("//"))
+}
+
+/// Opens a link. Those of answers lead to other sites, in a new tab.
+pub(crate) fn open(out: &mut String, url: &str, is_page: bool) {
+    out.push_str("<a href=\"");
+    push_attribute(out, url);
+    let target = if is_page { "" } else { " target=\"_blank\" rel=\"noopener noreferrer nofollow\"" };
+    out.push_str(&format!("\"{target}>"));
 }
 
 /// Finds the first URL in text that has no markup, from `from` on.

@@ -135,9 +135,9 @@ impl<'a> Writer<'a> {
 
     fn start(&mut self, tag: Tag<'_>) {
         match tag {
-            Tag::Paragraph => self.open("<p dir=\"auto\">"),
+            Tag::Paragraph => self.open_text("p"),
             Tag::Heading { level, .. } => {
-                self.open(&format!("<{level} dir=\"auto\">"));
+                self.open_text(&level.to_string());
                 self.heading_at = self.out.len();
             }
             Tag::BlockQuote(_) => self.open("<blockquote dir=\"auto\">\n"),
@@ -247,6 +247,13 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Opens a paragraph or a heading. Within an item, a quote or a footnote it has no direction of its own: browsers take that of the outer
+    /// element from the text in it that has none.
+    fn open_text(&mut self, name: &str) {
+        let direction = if self.depth == 0 { " dir=\"auto\"" } else { "" };
+        self.open(&format!("<{name}{direction}>"));
+    }
+
     fn close(&mut self, html: &str) {
         if self.depth <= MAX_DEPTH {
             self.out.push_str(html);
@@ -275,15 +282,8 @@ impl<'a> Writer<'a> {
         let is_written = is_allowed && self.images == 0 && !self.links.contains(&true);
         self.links.push(is_written);
         if is_written {
-            self.open_link(&url);
+            link::open(&mut self.out, &url, self.is_page);
         }
-    }
-
-    fn open_link(&mut self, url: &str) {
-        self.out.push_str("<a href=\"");
-        push_attribute(&mut self.out, url);
-        let target = if self.is_page { "" } else { " target=\"_blank\" rel=\"noopener noreferrer nofollow\"" };
-        self.out.push_str(&format!("\"{target}>"));
     }
 
     fn footnote(&mut self, label: &str) {
@@ -350,7 +350,7 @@ impl<'a> Writer<'a> {
             while let Some(range) = link::find_bare(&text, at) {
                 self.inline(&text[at..range.start]);
                 let url = &text[range.clone()];
-                self.open_link(url);
+                link::open(&mut self.out, url, self.is_page);
                 push_text(&mut self.out, url);
                 self.out.push_str("</a>");
                 at = range.end;

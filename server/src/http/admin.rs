@@ -3,7 +3,9 @@
 use crate::AppState;
 use crate::admin::actions::{self, CallSettings, GlobalChange, ModelChange};
 use crate::failure::Failure;
-use crate::http::admin_form::{AdminForm, TIMEOUT_MESSAGE, answer, answer_keeping, limit, optional, timeout_ms};
+use crate::http::admin_form::{
+    AdminForm, TIMEOUT_MESSAGE, answer, answer_keeping, in_row, limit, optional, timeout_ms,
+};
 use crate::http::extract::{Id, SignedIn};
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -16,6 +18,10 @@ use time::{Date, OffsetDateTime};
 
 /// What to enter as the number of API keys of a plan.
 const API_KEYS: &str = "Enter 0 to 1000 API keys. No changes were saved.";
+
+/// The fields of a plan's row.
+const PLAN_FIELDS: [&str; 9] =
+    ["requests", "tokens", "in_flight", "max_output", "storage_mb", "api_keys", "model", "first", "shows_cost"];
 
 /// Parses the rules of a plan. Selected models are repeated fields with the same name, so the pairs are parsed by hand.
 fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
@@ -71,7 +77,8 @@ pub(crate) async fn set_plan_rules(
         actions::set_plan_rules(&app, admin.user_id, &plan, &rules).await
     }
     .await;
-    answer(&app, request, done, "/admin/plans?saved=yes").await
+    let values = in_row(&plan.0, &PLAN_FIELDS, &form);
+    answer_keeping(&app, request, done, "/admin/plans?saved=yes", values).await
 }
 
 /// `POST /admin/health/reconcile`: compares with Stripe now.
@@ -154,7 +161,8 @@ pub(crate) async fn set_global(
         actions::set_global(&app, admin.user_id, change).await
     }
     .await;
-    answer(&app, request, done, "/admin/models?saved=yes").await
+    let values = form.daily_spend.map(|text| ("global_spend", text)).into_iter().collect();
+    answer_keeping(&app, request, done, "/admin/models?saved=yes", values).await
 }
 
 /// The form for a model's rules. Missing fields leave the current value unchanged.
@@ -314,6 +322,22 @@ pub(crate) struct AddPrice {
     effective_at: String,
 }
 
+impl AddPrice {
+    /// Returns what was typed, with the model in whose row it is shown again.
+    fn values(self, model: ModelName) -> Vec<(&'static str, String)> {
+        vec![
+            ("price", model.0),
+            ("input", self.input),
+            ("cache_read", self.cache_read),
+            ("cache_write", self.cache_write),
+            ("cache_write_long", self.cache_write_long),
+            ("output", self.output),
+            ("above", self.above),
+            ("effective_at", self.effective_at),
+        ]
+    }
+}
+
 /// `POST /admin/models/{model}/price`: adds a price that applies from an instant on.
 pub(crate) async fn add_price(
     State(app): State<AppState>,
@@ -348,7 +372,7 @@ pub(crate) async fn add_price(
         actions::add_price(&app, admin.user_id, &model, &new).await
     }
     .await;
-    answer(&app, request, done, "/admin/models?saved=yes").await
+    answer_keeping(&app, request, done, "/admin/models?saved=yes", form.values(model)).await
 }
 
 /// Parses when a price takes effect: now if the field is empty. Rejects times in the past, because past prices never change.

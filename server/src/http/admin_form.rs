@@ -62,6 +62,14 @@ pub(crate) async fn answer_keeping(
     }
 }
 
+/// Returns the values of a form's known fields, with the row of its page in which they are shown again.
+pub(crate) fn in_row(row: &str, fields: &[&'static str], pairs: &[(String, String)]) -> Vec<(&'static str, String)> {
+    let known = |(name, value): &(String, String)| {
+        fields.iter().find(|field| **field == name.as_str()).map(|field| (*field, value.clone()))
+    };
+    std::iter::once(("row", row.to_owned())).chain(pairs.iter().filter_map(known)).collect()
+}
+
 /// Parses a limit from a form field.
 pub(crate) fn limit(field: &str, text: &str) -> Result<i64, Problem> {
     let n = text.parse().ok().filter(|n| (1..=1_000_000_000_000).contains(n));

@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::admin::actions;
 use crate::failure::Failure;
-use crate::http::admin_form::{AdminForm, answer, optional};
+use crate::http::admin_form::{AdminForm, answer_keeping, optional};
 use axum::extract::State;
 use axum::response::Response;
 use domain::PlanId;
@@ -25,6 +25,7 @@ pub(crate) async fn set_retention(
     State(app): State<AppState>,
     AdminForm { admin, form, request }: AdminForm<Retention>,
 ) -> Response {
+    let values = vec![("retention", form.plan.clone()), ("days", form.days.clone())];
     let done: Result<(), Failure> = async {
         let message =
             format!("Enter 1 to {MAX_DAYS} days, or leave it empty to keep conversations. No changes were saved.");
@@ -34,5 +35,5 @@ pub(crate) async fn set_retention(
         actions::set_retention(&app, admin.user_id, plan.as_ref(), days).await
     }
     .await;
-    answer(&app, request, done, "/admin/plans?saved=yes").await
+    answer_keeping(&app, request, done, "/admin/plans?saved=yes", values).await
 }

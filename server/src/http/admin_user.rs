@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::admin::actions::{self, UserAction};
 use crate::failure::Failure;
-use crate::http::admin_form::{AdminForm, answer, limit};
+use crate::http::admin_form::{AdminForm, answer, answer_keeping, limit};
 use crate::http::extract::Id;
 use axum::extract::State;
 use axum::response::Response;
@@ -77,7 +77,34 @@ enum AdminAction {
     Rebuild,
 }
 
+impl AdminAction {
+    /// Returns its name in the form.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Unlimit => "unlimit",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::SignOut => "sign_out",
+            Self::MakeAdmin => "make_admin",
+            Self::UnmakeAdmin => "unmake_admin",
+            Self::Rebuild => "rebuild",
+        }
+    }
+}
+
 impl ActionForm {
+    /// Returns what was typed, with the action in whose form it is shown again.
+    fn values(self) -> Vec<(&'static str, String)> {
+        vec![
+            ("act", self.act.as_str().to_owned()),
+            ("why", self.why),
+            ("requests", self.requests),
+            ("tokens", self.tokens),
+            ("until", self.until),
+        ]
+    }
+
     /// Parses the action and its numbers.
     fn action(&self, now: OffsetDateTime) -> Result<UserAction, Problem> {
         Ok(UserAction::Change(match self.act {
@@ -120,7 +147,7 @@ pub(crate) async fn act(
         actions::act(&app, admin.user_id, user_id, form.action(AppState::now())?, &why).await
     }
     .await;
-    answer(&app, request, done, &format!("/admin/users/{user_id}?saved=yes")).await
+    answer_keeping(&app, request, done, &format!("/admin/users/{user_id}?saved=yes"), form.values()).await
 }
 
 /// The form that revokes an API key.

@@ -83,6 +83,21 @@ async fn models_of_usage_have_their_labels() {
     let page = ann.text("/usage").await;
     assert_eq!(page.matches(&format!("title=\"{model}\"")).count(), 2, "by model, and the recent response");
     assert!(page.contains(&format!(">{label}<")) && !page.contains(&format!(">{model}<")));
+    // A period without usage isn't the time before the first response.
+    let tom = app.user("tom@example.com").await;
+    assert!(tom.text("/usage").await.contains("No usage yet"));
+    app.sql(
+        "select ai_usage_create_partitions(now() - interval '2 months', now());
+         insert into ai_usage (ai_usage_id, turn_id, purpose, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+                               output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at)
+         select gen_random_uuid(), gen_random_uuid(), 'chat', tom.user_id, tom.subject, u.model, u.model_price_id, 'finished', 'exact', 60,
+                40, 60, 100, 0.01, now() - interval '20 days', now()
+         from ai_usage u, account tom where tom.email = 'tom@example.com'",
+    )
+    .await;
+    let (week, month) = (tom.text("/usage?days=7").await, tom.text("/usage?days=30").await);
+    assert!(week.contains("No usage in the last 7 days") && week.contains(&format!(">{label}<")), "{week}");
+    assert!(month.contains("Tokens by day"), "{month}");
 }
 
 /// Users on a plan that hides costs see none on any page, in exports or in events. The owner still does.

@@ -4,6 +4,7 @@ use crate::api;
 use crate::components::field::FormError;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
+use crate::page_context::page_context;
 use crate::pages::admin::retention::Retention;
 use crate::pages::admin::{AdminTabs, Saved};
 use crate::view::admin::PlanRow;
@@ -51,31 +52,39 @@ fn Shown(plans: Vec<PlanRow>, models: Vec<ModelName>) -> impl IntoView {
     }
 }
 
-/// Renders a plan, edited in its row. The fields belong to the form in the last cell.
+/// Renders a plan, edited in its row. The fields belong to the form in the last cell. After a rejection they show what was typed.
 fn row(row: PlanRow, models: &[ModelName]) -> impl IntoView + use<> {
     let PlanRow { plan, api_keys, max_cost } = row;
     let form = format!("plan-{}", plan.id);
-    let number = |name: &'static str, what: &'static str, value: u64| {
-        let label = format!("{what} of {}", plan.name);
+    let rejected = Some(page_context().form).filter(|form| form.submitted("row").as_ref() == Some(&plan.id.0));
+    let value =
+        |name: &str, stored: String| rejected.as_ref().and_then(|rejected| rejected.submitted(name)).unwrap_or(stored);
+    let number = |name: &'static str, what: &'static str, stored: u64| {
+        let (label, value) = (format!("{what} of {}", plan.name), value(name, stored.to_string()));
         view! {
             <td>
-                <input form=form.clone() name=name inputmode="numeric" pattern="[0-9]+" required=true autocomplete="off" value=value.to_string() aria-label=label/>
+                <input form=form.clone() name=name inputmode="numeric" pattern="[0-9]+" required=true autocomplete="off" value=value aria-label=label/>
             </td>
         }
     };
     let default_id = format!("default-{}", plan.id);
     let allowed = models.iter().map(|model| {
-        let checked = plan.models.contains(model);
+        let checked = match &rejected {
+            Some(rejected) => rejected.values.iter().any(|(name, value)| *name == "model" && *value == model.0),
+            None => plan.models.contains(model),
+        };
         view! { <label class="check"><input type="checkbox" form=form.clone() name="model" value=model.0.clone() checked=checked/>{model.0.clone()}</label> }
     });
     let allowed = allowed.collect_view();
     let first = plan.models.first();
+    let picked = value("first", first.map(|model| model.0.clone()).unwrap_or_default());
     let defaults = models
         .iter()
-        .map(|model| view! { <option value=model.0.clone() selected=first == Some(model)>{model.0.clone()}</option> })
+        .map(|model| view! { <option value=model.0.clone() selected=model.0 == picked>{model.0.clone()}</option> })
         .collect_view();
     let list: Vec<&str> = plan.models.iter().map(|model| model.0.as_str()).collect();
     let number_of_models = count(u64::try_from(list.len()).unwrap_or(u64::MAX), "model", "models");
+    let shows_cost = value("shows_cost", if plan.shows_cost { "yes" } else { "no" }.to_owned()) == "yes";
     let default = first.map(|model| view! { <br/><span class="hint">{model.0.clone()}</span> });
     view! {
         <tr>
@@ -98,8 +107,8 @@ fn row(row: PlanRow, models: &[ModelName]) -> impl IntoView + use<> {
             </td>
             <td>
                 <select form=form.clone() name="shows_cost" aria-label=format!("Show cost to users of {}", plan.name)>
-                    <option value="yes" selected=plan.shows_cost>"yes"</option>
-                    <option value="no" selected=!plan.shows_cost>"no"</option>
+                    <option value="yes" selected=shows_cost>"yes"</option>
+                    <option value="no" selected=!shows_cost>"no"</option>
                 </select>
             </td>
             <td class="end">{max_cost.map(|(cost, model)| view! { {cost.to_string()}<br/><small>{model.0}</small> })}</td>

@@ -1,5 +1,6 @@
 //! How long conversations are kept, on the page of the plans.
 
+use crate::page_context::page_context;
 use crate::view::chat_settings::RetentionView;
 use leptos::prelude::*;
 
@@ -30,7 +31,9 @@ pub(super) fn Retention(
 
 fn row(plan: String, name: String, days: Option<u32>) -> impl IntoView {
     let form = format!("retention-{}", if plan.is_empty() { "all" } else { &plan });
-    let days = days.map(|days| days.to_string()).unwrap_or_default();
+    let failed = page_context().form;
+    let typed = failed.submitted("days").filter(|_| failed.submitted("retention").as_ref() == Some(&plan));
+    let days = typed.unwrap_or_else(|| days.map(|days| days.to_string()).unwrap_or_default());
     view! {
         <tr>
             <th scope="row">{name.clone()}</th>

@@ -190,23 +190,40 @@ fn Sessions(sessions: Vec<OffsetDateTime>) -> impl IntoView {
     }
 }
 
+/// The fields of a temporary limit override, with what was typed if it was rejected.
+fn limit_fields() -> AnyView {
+    let failed = page_context().form;
+    let (tokens, requests, until) = (failed.value("tokens"), failed.value("requests"), failed.value("until"));
+    view! {
+        <label class="field">"Tokens per day " <input name="tokens" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit" value=tokens/></label>
+        <label class="field">"Requests per minute " <input name="requests" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit" value=requests/></label>
+        <label class="field">"Until, UTC " <input type="date" name="until" required value=until/></label>
+    }
+    .into_any()
+}
+
 /// Forms for actions on the user. Each describes its effect and requires a reason.
 #[component]
 fn AdminActions(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDateTime>) -> impl IntoView {
     let action = format!("/admin/users/{}/act", viewer.user_id);
+    // After a rejection the action's form is open, with what was typed.
+    let failed = page_context().form;
+    let (rejected, why) = (failed.submitted("act"), failed.value("why"));
     let action =
         move |name: &'static str, label: &'static str, effect: &'static str, is_danger: bool, fields: AnyView| {
             let class = if is_danger { "danger small" } else { "small" };
             let reason = format!("why-{name}");
+            let is_rejected = rejected.as_deref() == Some(name);
+            let why = if is_rejected { why.clone() } else { String::new() };
             view! {
-                <details>
+                <details open=is_rejected>
                     <summary>{label}</summary>
                     <form method="post" action=action.clone() class="stack">
                         <p>{effect}</p>
                         {fields}
                         <div class="field">
                             <label for=reason.clone()>"Reason"</label>
-                            <input id=reason name="why" required maxlength="500"/>
+                            <input id=reason name="why" required maxlength="500" value=why/>
                         </div>
                         <button class=class name="act" value=name>{label}</button>
                     </form>
@@ -214,12 +231,6 @@ fn AdminActions(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<Off
             }
         };
     let none = || ().into_any();
-    let own = view! {
-        <label class="field">"Tokens per day " <input name="tokens" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit"/></label>
-        <label class="field">"Requests per minute " <input name="requests" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit"/></label>
-        <label class="field">"Until, UTC " <input type="date" name="until" required/></label>
-    }
-    .into_any();
     let lift = limits.is_some().then(|| {
         action(
             "unlimit",
@@ -258,7 +269,7 @@ fn AdminActions(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<Off
         <div class="columns">
             <section class="panel acts">
                 <h2>"Actions"</h2>
-                {action("limit", "Temporary limit override", limit, false, own)}
+                {action("limit", "Temporary limit override", limit, false, limit_fields())}
                 {lift}
                 {action("rebuild", "Reset usage counters", rebuild, false, none())}
             </section>

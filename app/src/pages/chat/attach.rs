@@ -247,6 +247,13 @@ impl Files {
         blocking_note.is_none()
     }
 
+    /// Hides the note that files wait for a response, once that has ended.
+    pub fn hide_busy_note(&self) {
+        if let Some(note) = self.notes.find("[data-note=busy]") {
+            note.show(false);
+        }
+    }
+
     /// Takes the files to send them.
     pub fn take(&self) -> Vec<UploadedFile> {
         let entries = std::mem::take(&mut *self.entries.borrow_mut());

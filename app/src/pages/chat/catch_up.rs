@@ -1,6 +1,7 @@
 //! Keeps the page up to date with turns of other tabs and devices, and loads older messages.
 
 use super::live::format_used;
+use super::more;
 use super::state::Chat;
 use crate::browser::api::{self, TurnStatus};
 use crate::browser::channel::StartedTurn;
@@ -87,15 +88,13 @@ impl Chat {
     }
 
     /// Loads the messages before the first one on the page and shows them in place of the link to them.
-    pub(super) async fn load_earlier(self: &Rc<Self>) {
-        let link = self.messages.find("#earlier a[data-fragment]");
-        let Some(url) = link.and_then(|link| link.attribute("data-fragment")) else { return };
+    pub(super) async fn load_earlier(self: &Rc<Self>, is_clicked: bool) {
         if self.is_loading.replace(true) {
             return;
         }
-        let html = api::fragment(&url).await;
+        let loaded = more::load("earlier", is_clicked).await;
         self.is_loading.set(false);
-        if let (Ok(html), Some(place)) = (html, self.messages.find("#earlier")) {
+        if let Some((place, html)) = loaded {
             self.element.mark("data-unsized", self.is_busy());
             self.scroll.keep_place(|| place.replace_with_html(&html));
         }

@@ -4,8 +4,8 @@ use super::attach::Files;
 use super::meter::compact;
 use crate::browser::api;
 use crate::browser::dom::{self, PageElement};
-use crate::browser::draft;
 use crate::browser::json::{Json, JsonObject};
+use crate::browser::{controls, draft};
 use futures::future::{AbortHandle, abortable};
 use gloo_timers::future::TimeoutFuture;
 use leptos::task::spawn_local;
@@ -16,8 +16,6 @@ use std::rc::Rc;
 const MIN_ESTIMATED: usize = 200;
 /// Pause in typing after which they are estimated, in milliseconds.
 const PAUSE_MS: u32 = 400;
-/// The box grows up to this number of lines.
-const MAX_ROWS: u32 = 10;
 
 /// Returns the settings that a new conversation starts with, as the server reads them; `None` if nothing is set. The model and the effort
 /// are sent beside them.
@@ -45,8 +43,6 @@ pub(super) struct Composer {
     /// The button that stops the response in progress.
     pub stop: PageElement,
     estimate: PageElement,
-    /// Whether the box grows without help.
-    grows: bool,
     estimating: RefCell<Option<AbortHandle>>,
 }
 
@@ -62,7 +58,6 @@ impl Composer {
             send: dom::element("send")?,
             stop: dom::element("stop")?,
             estimate: dom::element("estimate")?,
-            grows: dom::supports("field-sizing", "content"),
             estimating: RefCell::default(),
         })
     }
@@ -95,7 +90,7 @@ impl Composer {
             self.abandon_estimate();
             self.estimate.show(false);
         }
-        self.grow();
+        controls::fit_height(&self.question);
     }
 
     /// Returns whether a draft is large enough to be estimated.
@@ -103,24 +98,14 @@ impl Composer {
         text.len() >= MIN_ESTIMATED || (!text.trim().is_empty() && !self.files.ids().is_empty())
     }
 
-    /// Fits the height of the box to its text. Most browsers do this themselves, by `field-sizing`.
-    fn grow(&self) {
-        if self.grows {
-            return;
-        }
-        for rows in 1..=MAX_ROWS {
-            self.question.set("rows", &rows.to_string());
-            if !self.question.overflows() {
-                return;
-            }
-        }
-    }
-
     /// Shows Stop instead of Send while a response is in progress.
     pub fn set_busy(&self, is_busy: bool) {
         let had_focus = dom::focused().is_some_and(|focused| focused == self.stop || focused == self.send);
         self.stop.show(is_busy);
         self.send.show(!is_busy);
+        if !is_busy {
+            self.files.hide_busy_note();
+        }
         if had_focus {
             self.question.focus_without_keyboard();
         }

@@ -98,7 +98,8 @@ fn More(
     let current = current.map(|id| format!("&current={id}")).unwrap_or_default();
     view! {
         <p id="more-conversations" class="more">
-            <a href=format!("{page}?after={next}") data-more=format!("/chat/list?after={next}{current}")>"More conversations"</a>
+            <a href=format!("{page}?after={next}") data-fragment=format!("/chat/list?after={next}{current}")>"More conversations"</a>
+            <span data-slot="failed" role="alert" hidden=true>"Loading failed. Try again in a moment."</span>
         </p>
     }
 }

@@ -2,7 +2,7 @@
 
 use super::state::{Chat, Message};
 use crate::browser::dom::{self, Key, PageElement, PageEvent};
-use crate::browser::{api, page};
+use crate::browser::{api, controls, page};
 use std::rc::Rc;
 
 /// Returns the `parent_id` of another version of a message.
@@ -73,6 +73,7 @@ impl Chat {
         let form = dom::from_template("edit-form", "form");
         let Some((form, text)) = form.and_then(|form| form.slot("text").map(|text| (form, text))) else { return };
         text.set_value(&question.attribute("data-source").unwrap_or_default());
+        controls::fit_height(&text);
         question.append(&form);
         question.set_class("editing", true);
         text.focus();
@@ -109,6 +110,7 @@ impl Chat {
         self.edit(question);
         if let Some(text) = question.find("form.edit [data-slot=\"text\"]") {
             text.set_value(&message.text);
+            controls::fit_height(&text);
         }
     }
 

@@ -61,12 +61,12 @@ pub(super) fn start() {
 /// Restores the draft and the choices of the last conversation.
 fn restore(chat: &Rc<Chat>) {
     chat.composer.restore_choices();
-    let kept = draft::load(chat.conversation().as_deref()).unwrap_or_default();
+    let kept = draft::load(&chat.draft_owner()).unwrap_or_default();
     // A message whose turn is in progress was accepted just before the page was left, so it isn't a draft any more.
     let is_sent =
         chat.element.attribute("data-running").is_some() && last_message(chat).is_some_and(|sent| sent == kept);
     if is_sent {
-        draft::save(chat.conversation().as_deref(), "");
+        draft::save(&chat.draft_owner(), "");
     } else if chat.composer.text().is_empty() && !kept.is_empty() {
         chat.composer.set_text(&kept);
     }
@@ -216,6 +216,11 @@ fn listen_to_clicks(chat: &Rc<Chat>) {
     });
     let typed = Rc::clone(chat);
     chat.element.listen("keydown", move |event| typed.key_in_edit(&event));
+    chat.element.listen("input", |event| {
+        if let Some(text) = event.closest(".edit textarea") {
+            controls::fit_height(&text);
+        }
+    });
     if let (Some(button), Some(sheet)) = (dom::element("show-shortcuts"), dom::element("shortcuts")) {
         button.listen("click", move |_| sheet.show_modal());
     }
@@ -232,7 +237,7 @@ fn click(chat: &Rc<Chat>, control: &PageElement, event: &PageEvent) {
     } else if has("data-fragment") {
         event.prevent();
         let chat = Rc::clone(chat);
-        spawn_local(async move { chat.load_earlier().await });
+        spawn_local(async move { chat.load_earlier(true).await });
     } else if has("data-edit") {
         if let Some(question) = control.closest(".user-message") {
             chat.edit(&question);
@@ -338,7 +343,7 @@ fn listen_to_window(chat: &Rc<Chat>) {
         transcript.listen_passively("scroll", move |_| {
             if scrolled.scroll.is_near_start() && !scrolled.is_loading.get() {
                 let chat = Rc::clone(&scrolled);
-                spawn_local(async move { chat.load_earlier().await });
+                spawn_local(async move { chat.load_earlier(false).await });
             }
         });
     }

@@ -26,7 +26,7 @@ pub(super) fn MessageForm(
     view! {
         <form id="composer" class="composer">
             <label class="unseen" for="question">"Message"</label>
-            <textarea id="question" name="text" rows="1" dir="auto" placeholder="Ask anything"></textarea>
+            <div class="grown"><textarea id="question" name="text" rows="1" dir="auto" placeholder="Ask anything"></textarea></div>
             <ChosenFiles/>
             <div class="composer-foot">
                 <AttachButton/>

@@ -13,6 +13,7 @@ mod greeting;
 mod island;
 mod live;
 mod meter;
+mod more;
 mod palette;
 mod queue;
 mod rating;
@@ -176,7 +177,8 @@ fn Latest(
         is_temporary,
         ..
     } = view;
-    let zone_is_unknown = page_context().viewer.is_some_and(|viewer| viewer.time_zone == "UTC");
+    let viewer = page_context().viewer;
+    let zone_is_unknown = viewer.as_ref().is_some_and(|viewer| viewer.time_zone == "UTC");
     let running_model = running.as_ref().map(|(_, name)| {
         let label = models.iter().find(|choice| choice.name == *name).map(|choice| choice.label.clone());
         label.unwrap_or_else(|| name.0.clone())
@@ -187,6 +189,7 @@ fn Latest(
         conversation.map(|conversation| view! { <Messages conversation messages earlier models=models.clone()/> });
     view! {
         <div id="chat" class="chat" data-conversation=conversation.map(|id| id.to_string()) data-branch=branch.map(|leaf| leaf.to_string())
+            data-account=viewer.map(|viewer| viewer.user_id.to_string())
             data-running=running.map(|(turn, _)| turn.to_string()) data-running-model=running_model
             data-now-ms=now_ms.to_string() data-zone-unknown=zone_is_unknown data-writes-titles=writes_titles data-temporary=is_temporary>
             <div id="transcript" class="transcript" tabindex="0" role="region" aria-label="Conversation">

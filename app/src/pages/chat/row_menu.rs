@@ -1,5 +1,6 @@
 //! The sidebar's list in the browser: the options of its rows, more rows at its end, and the switch that hides the sidebar.
 
+use super::more;
 use super::toast::Toast;
 use crate::browser::api::{self, Failure};
 use crate::browser::controls::{opens_elsewhere, select_text, show_popover};
@@ -43,7 +44,7 @@ pub(super) fn start(toast: &Rc<Toast>) {
         let (scrolled, watched) = (Rc::clone(&list), nav.clone());
         nav.listen_passively("scroll", move |_| {
             if scroll::is_near_end(&watched) {
-                scrolled.load_more();
+                scrolled.load_more(false);
             }
         });
     }
@@ -91,9 +92,9 @@ fn hide_deleted() {
 impl List {
     fn click(self: &Rc<Self>, event: &PageEvent) {
         let Some(link) = event.closest("a").filter(|_| !opens_elsewhere(event)) else { return };
-        if link.attribute("data-more").is_some() {
+        if link.attribute("data-fragment").is_some() {
             event.prevent();
-            self.load_more();
+            self.load_more(true);
         } else if link.attribute("data-options").is_some() {
             event.prevent();
             self.open_menu(&link);
@@ -120,7 +121,7 @@ impl List {
         self.menu.hide_popover();
         let Some(id) = self.chosen.take() else { return };
         match action {
-            "rename" => return self.rename(&id),
+            "rename" => return self.rename(&id, None),
             "pin" | "unpin" | "archive" | "delete" => {}
             _ => return,
         }
@@ -214,19 +215,23 @@ impl List {
         }
     }
 
-    /// Puts a field in place of a row's link. Enter and leaving the field save the title, Escape keeps the old one.
-    fn rename(self: &Rc<Self>, id: &str) {
+    /// Puts a field in place of a row's link. Enter and leaving the field save the title, Escape keeps the old one. `typed` is a title that
+    /// couldn't be saved.
+    fn rename(self: &Rc<Self>, id: &str, typed: Option<&str>) {
         let Some(row) = self.row(id) else { return };
         let (Some(link), Some(form)) = (row.find(".entry-link"), dom::from_template("rename-row", "form")) else {
             return;
         };
         let Some(field) = form.find("input") else { return };
         let before = link.text();
-        field.set_value(&before);
+        field.set_value(typed.unwrap_or(&before));
         link.show(false);
         row.prepend(&form);
-        field.focus();
-        select_text(&field);
+        // The focus stays where the user has put it since.
+        if typed.is_none() || dom::focused().is_none() {
+            field.focus();
+            select_text(&field);
+        }
         // Enter removes the field, which browsers may report as leaving it.
         let is_done = Rc::new(Cell::new(false));
         let finish = {
@@ -262,12 +267,13 @@ impl List {
         });
     }
 
-    async fn save_title(&self, id: &str, link: &PageElement, title: &str) {
+    async fn save_title(self: &Rc<Self>, id: &str, link: &PageElement, title: &str) {
         let before = link.text();
         show_title(id, link, title);
         let body = JsonObject::new().with("title", Some(title)).to_text();
         if !self.saved(api::post(&format!("/chat/{id}/rename"), &body).await) {
             show_title(id, link, &before);
+            self.rename(id, Some(title));
         }
     }
 
@@ -280,17 +286,15 @@ impl List {
     }
 
     /// Loads the next page of the list in place of the link to it.
-    fn load_more(self: &Rc<Self>) {
-        let link = self.conversations.find("#more-conversations a[data-more]");
-        let Some(url) = link.and_then(|link| link.attribute("data-more")) else { return };
+    fn load_more(self: &Rc<Self>, is_clicked: bool) {
         if self.is_loading.replace(true) {
             return;
         }
         let list = Rc::clone(self);
         spawn_local(async move {
-            let html = api::fragment(&url).await;
+            let loaded = more::load("more-conversations", is_clicked).await;
             list.is_loading.set(false);
-            if let (Ok(html), Some(place)) = (html, dom::element("more-conversations")) {
+            if let Some((place, html)) = loaded {
                 place.replace_with_html(&html);
             }
         });

@@ -66,6 +66,8 @@ pub(super) struct Chat {
     pub channel: OnceCell<Rc<Channel>>,
     /// Whether the conversation is temporary, so that it isn't listed.
     pub is_temporary: bool,
+    /// The account of the user, to which the draft of a new conversation belongs: after a session has expired, the tab may have another user.
+    account: String,
     status: PageElement,
     connection: PageElement,
     conversation: RefCell<Option<String>>,
@@ -112,6 +114,7 @@ impl Chat {
             scroll: Scroll::watch(dom::element("transcript")?, dom::element("jump")?),
             channel: OnceCell::new(),
             is_temporary: element.attribute("data-temporary").is_some(),
+            account: element.attribute("data-account").unwrap_or_default(),
             status: dom::element("status")?,
             connection: dom::element("connection")?,
             conversation: RefCell::new(element.attribute("data-conversation")),
@@ -167,7 +170,7 @@ impl Chat {
         *self.conversation.borrow_mut() = Some(id.to_owned());
         self.element.set("data-conversation", id);
         self.is_new.set(self.element.attribute("data-writes-titles").is_some());
-        draft::save(None, "");
+        draft::save(&self.account, "");
         self.save_draft();
         settings::show_conversation(id);
         let title: String = match self.is_temporary {
@@ -240,7 +243,12 @@ impl Chat {
         texts.extend(self.queue.texts());
         texts.push(self.composer.text());
         texts.retain(|text| !text.is_empty());
-        draft::save(self.conversation.borrow().as_deref(), &texts.join("\n\n"));
+        draft::save(&self.draft_owner(), &texts.join("\n\n"));
+    }
+
+    /// Returns the id under which the draft is saved: that of the conversation, or of the account for a new one.
+    pub fn draft_owner(&self) -> String {
+        self.conversation().unwrap_or_else(|| self.account.clone())
     }
 
     /// Shows a quota that the server sent.

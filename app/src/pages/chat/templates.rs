@@ -28,7 +28,7 @@ pub(super) fn Templates(
         <template id="live-turn"><LiveTurn conversation/></template>
         <template id="edit-form">
             <form class="edit">
-                <textarea rows="2" dir="auto" aria-label="Edit message" data-slot="text"></textarea>
+                <div class="grown"><textarea rows="2" dir="auto" aria-label="Edit message" data-slot="text"></textarea></div>
                 <div class="edit-foot">
                     <button type="button" class="secondary small" data-edit-cancel=true>"Cancel"</button>
                     <button type="submit" class="small" data-slot="send">"Send"</button>

@@ -24,7 +24,12 @@ pub fn Messages(
     let earlier = earlier.map(|before| {
         let (page, fragment) =
             (format!("/chat/{conversation}?before={before}"), format!("/chat/{conversation}/messages?before={before}"));
-        view! { <p id="earlier" class="earlier"><a href=page data-fragment=fragment>"Earlier messages"</a></p> }
+        view! {
+            <p id="earlier" class="earlier">
+                <a href=page data-fragment=fragment>"Earlier messages"</a>
+                <span data-slot="failed" role="alert" hidden=true>"Loading failed. Try again in a moment."</span>
+            </p>
+        }
     });
     let each = |shown| past_message(shown, &models);
     view! { {earlier} {messages.into_iter().map(each).collect_view()} }

@@ -47,6 +47,11 @@ fn blocks_take_the_direction_of_their_text_and_code_is_left_to_right() {
             "<pre tabindex=\"0\"><code dir=\"ltr\">x",
         ],
     );
+    // An item or a quote takes its direction from text that has none of its own.
+    has(
+        "> ציטוט\n>\n> ## כותרת\n\n1. פריט\n\n   עוד\n",
+        &["<blockquote dir=\"auto\">\n<p>ציטוט</p>\n<h2>כותרת</h2>", "<li dir=\"auto\"><p>פריט</p>\n<p>עוד</p>"],
+    );
 }
 
 /// Field note 79.
@@ -235,7 +240,7 @@ fn footnotes_have_ids_with_the_scope() {
             "<sup class=\"footnote-reference\" id=\"fnref-t-1\"><a href=\"#fn-t-1\">1</a></sup>",
             "<div class=\"footnote\" dir=\"auto\" id=\"fn-t-1\">",
             "<em>x</em>",
-            "<p dir=\"auto\">More.</p>",
+            "<p>More.</p>",
             "href=\"#fnref-t-1\"",
         ],
     );

@@ -143,6 +143,8 @@ async fn an_admin_revokes_a_key() {
     assert_eq!(admin.form("/admin/plans/free", &plan).await.status(), StatusCode::SEE_OTHER);
     let refused = ann.form("/settings/keys", &[("name", "Next")]).await;
     assert!(refused.text().await.unwrap().contains("Your plan doesn"));
+    let page = ann.text("/settings/keys").await;
+    assert!(page.contains("See larger plans") && !page.contains("Revoke one"), "{page}");
 }
 
 /// Usage is split by chat and key, on the user's page and in the file.

@@ -44,7 +44,7 @@ async fn the_list_has_pages_and_pinned_conversations_come_first() {
     let first = entries(&page);
     assert_eq!((first.len(), first[0]), (51, oldest));
     assert!(page.contains("<h2>Pinned</h2>"), "{page}");
-    let link = attribute(&page, "data-more").unwrap();
+    let link = attribute(&page, "data-fragment").unwrap();
     assert!(page.contains("href=\"/chat?after="), "a link without JavaScript");
     assert_eq!(entries(&ann.text("/chat/list").await), first);
     let (mut all, mut next) = (first, Some(link.clone()));
@@ -52,7 +52,7 @@ async fn the_list_has_pages_and_pinned_conversations_come_first() {
         let part = ann.text(&path).await;
         assert!(!part.contains("id=\"today\"") && !part.contains("<html"), "{part}");
         all.extend(entries(&part));
-        next = attribute(&part, "data-more");
+        next = attribute(&part, "data-fragment");
     }
     assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (120, 120));
     // Without JavaScript, the next page of the list is a page.

@@ -51,18 +51,24 @@ async fn health_shows_no_zeros() {
     assert!(!admin.text("/admin/health").await.contains("<strong>0</strong>"));
 }
 
-/// A form that was accepted is confirmed. One that wasn't shows its page again, with the reason.
+/// A form that was accepted is confirmed. One that wasn't shows its page again, with the reason and what was typed.
 #[tokio::test]
 async fn forms_are_confirmed_or_shown_again_with_the_reason() {
     let app = TestApp::new().await;
     let mut admin = app.user("admin@example.com").await;
     let id: uuid::Uuid = app.one("select user_id from account").await;
     let user = format!("/admin/users/{id}");
+    let (plans, models) = ("/admin/plans".to_owned(), "/admin/models".to_owned());
+    let price = vec![("input", "0,55"), ("output", "7.77"), ("effective_at", "2099-01-01T00:00")];
+    let limit = vec![("act", "limit"), ("why", "By mail"), ("tokens", "34567"), ("until", "2020-01-01")];
     for (path, fields, page) in [
-        ("/admin/plans/free".to_owned(), vec![("requests", "0"), ("model", "gpt-5-mini")], "/admin/plans".to_owned()),
-        ("/admin/models/gpt-5-mini".to_owned(), vec![("daily_spend", "a lot")], "/admin/models".to_owned()),
-        ("/admin/global".to_owned(), vec![("daily_spend", "-1")], "/admin/models".to_owned()),
+        (format!("{plans}/free"), vec![("requests", "0"), ("tokens", "34567"), ("model", "gpt-5-mini")], plans.clone()),
+        ("/admin/retention".to_owned(), vec![("plan", "free"), ("days", "soon")], plans.clone()),
+        (format!("{models}/gpt-5-mini"), vec![("daily_spend", "a lot")], models.clone()),
+        (format!("{models}/gpt-5-mini/price"), price, models.clone()),
+        ("/admin/global".to_owned(), vec![("daily_spend", "-1")], models.clone()),
         (format!("{user}/act"), vec![("act", "pause"), ("why", "")], user.clone()),
+        (format!("{user}/act"), limit, user.clone()),
     ] {
         let answer = admin.form(&path, &fields).await;
         assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{path}");
@@ -71,6 +77,10 @@ async fn forms_are_confirmed_or_shown_again_with_the_reason() {
         let heading =
             |page: &str| page.split("<h1").nth(1).and_then(|rest| rest.split("</h1>").next()).map(str::to_owned);
         assert_eq!(heading(&text), heading(&shown), "{path}");
+        for (name, typed) in fields.iter().filter(|(_, typed)| !typed.is_empty()) {
+            assert!(text.contains(&format!("value=\"{typed}\"")), "{path}: {name} is {typed}");
+        }
+        assert_eq!(text.contains("<details open"), path.ends_with("/act"), "{path}");
         assert!(!shown.contains("role=\"status\" class=\"done\""), "{path}");
     }
     let done = admin.form("/admin/models/gpt-5-mini", &[("daily_spend", "5")]).await;

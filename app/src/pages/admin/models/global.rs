@@ -1,6 +1,7 @@
 //! The global limits: the daily spend cap and the chat switch.
 
 use crate::components::chart::Share;
+use crate::page_context::page_context;
 use crate::view::admin::ModelsView;
 use domain::Picos;
 use leptos::prelude::*;
@@ -8,7 +9,7 @@ use leptos::prelude::*;
 /// Renders the global settings: the daily spend cap and the chat switch.
 pub(super) fn global(view: &ModelsView) -> impl IntoView + use<> {
     let amount = |cap: Option<Picos>| cap.map(Picos::exact).unwrap_or_default();
-    let cap = amount(view.daily_spend);
+    let cap = page_context().form.submitted("global_spend").unwrap_or_else(|| amount(view.daily_spend));
     let effective_cap = [view.daily_spend, view.env_spend].into_iter().flatten().min();
     let spent = view.spent;
     let usage_text = effective_cap.map_or_else(

@@ -2,6 +2,7 @@
 
 use super::head::{element_id, model_head};
 use crate::components::duration::moment;
+use crate::page_context::page_context;
 use crate::pages::admin::text_field;
 use crate::view::admin::{ModelRow, PriceRow};
 use crate::view::provider::path_segment;
@@ -56,25 +57,28 @@ fn row(row: &ModelRow) -> impl IntoView + use<> {
     }
 }
 
-/// Renders the form of a price that applies from a date.
+/// Renders the form of a price that applies from a date. After a rejection it shows what was typed.
 fn form(row: &ModelRow) -> impl IntoView + use<> {
     let model = &row.model;
     let id = |what: &str| element_id(what, &model.name);
     let from_id = id("from");
     let path = format!("/admin/models/{}", path_segment(&model.name.0));
     let PriceRow { input, cache_read, cache_write, cache_write_long, output } = row.price.clone().unwrap_or_default();
-    let or_empty = Option::unwrap_or_default;
+    let rejected = Some(page_context().form).filter(|form| form.submitted("price").as_ref() == Some(&model.name.0));
+    let value = |name: &str, stored: Option<String>| {
+        rejected.as_ref().and_then(|rejected| rejected.submitted(name)).or(stored).unwrap_or_default()
+    };
     view! {
         <form method="post" action=format!("{path}/price") class="stack" aria-label=format!("A new price of {}", model.label)>
-            {text_field(id("in"), "input", "Input, dollars per million tokens", "", "decimal", input)}
-            {text_field(id("cached"), "cache_read", "Cache read", "empty: same as input", "decimal", or_empty(cache_read))}
-            {text_field(id("write"), "cache_write", "Cache write", "empty: same as input", "decimal", or_empty(cache_write))}
-            {text_field(id("long"), "cache_write_long", "Cache write, longer lifetime", "empty: same as cache write", "decimal", or_empty(cache_write_long))}
-            {text_field(id("out"), "output", "Output, dollars per million tokens", "", "decimal", output)}
-            {text_field(id("above"), "above", "For prompts above this many tokens", "empty: all prompts", "numeric", String::new())}
+            {text_field(id("in"), "input", "Input, dollars per million tokens", "", "decimal", value("input", Some(input)))}
+            {text_field(id("cached"), "cache_read", "Cache read", "empty: same as input", "decimal", value("cache_read", cache_read))}
+            {text_field(id("write"), "cache_write", "Cache write", "empty: same as input", "decimal", value("cache_write", cache_write))}
+            {text_field(id("long"), "cache_write_long", "Cache write, longer lifetime", "empty: same as cache write", "decimal", value("cache_write_long", cache_write_long))}
+            {text_field(id("out"), "output", "Output, dollars per million tokens", "", "decimal", value("output", Some(output)))}
+            {text_field(id("above"), "above", "For prompts above this many tokens", "empty: all prompts", "numeric", value("above", None))}
             <div class="field">
                 <label for=from_id.clone()>"Effective from, UTC " <span class="optional">"empty: now"</span></label>
-                <input id=from_id name="effective_at" r#type="datetime-local"/>
+                <input id=from_id name="effective_at" r#type="datetime-local" value=value("effective_at", None)/>
             </div>
             <button>"Add price"</button>
         </form>

@@ -77,7 +77,7 @@ fn Shown(view: KeysView) -> impl IntoView {
                 {list}
             </div>
         </section>
-        <Create models has_room is_recent/>
+        <Create models allowed has_room is_recent/>
         <Snippets model=default_model/>
     }
 }
@@ -134,9 +134,12 @@ fn key_row(key: ApiKey, used: KeyUse, shows_cost: bool, now: OffsetDateTime) -> 
 
 /// The form of a new key, or what is needed before one can be created.
 #[component]
-fn Create(models: Vec<ModelName>, has_room: bool, is_recent: bool) -> impl IntoView {
+fn Create(models: Vec<ModelName>, allowed: u32, has_room: bool, is_recent: bool) -> impl IntoView {
     let body = if !is_verified() {
         view! { <p class="hint"><a href="/verify">"Confirm your email address"</a>" before you create an API key."</p> }
+            .into_any()
+    } else if allowed == 0 {
+        view! { <p class="hint">"Your plan doesn't include API keys. "<a href="/pricing">"See larger plans"</a></p> }
             .into_any()
     } else if !has_room {
         view! { <p class="hint">"You've reached your plan's limit of API keys. Revoke one, or "<a href="/pricing">"see larger plans"</a>"."</p> }
