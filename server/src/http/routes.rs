@@ -45,22 +45,22 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/admin/export.csv", get(export::csv).layer(from_fn(recently_confirmed))),
         ("/admin/export.json", get(export::json).layer(from_fn(recently_confirmed))),
         ("/admin/models", get(page)),
-        ("/admin/models/{model}", post(admin::set_model)),
+        ("/admin/models/{model}", post(admin::set_model).layer(from_fn(recently_confirmed))),
         ("/admin/models/{model}/price", post(admin::add_price).layer(from_fn(recently_confirmed))),
         ("/admin/models/{model}/test", post(admin_provider::test_model)),
         ("/admin/models/import", post(admin_import::compare).layer(catalogue)),
         ("/admin/models/import/apply", post(admin_import::apply).layer(catalogue).layer(from_fn(recently_confirmed))),
         ("/admin/providers", get(page).merge(post(admin_provider::save).layer(from_fn(recently_confirmed)))),
-        ("/admin/providers/{provider}/remove", post(admin_provider::remove)),
-        ("/admin/global", post(admin::set_global)),
+        ("/admin/providers/{provider}/remove", post(admin_provider::remove).layer(from_fn(recently_confirmed))),
+        ("/admin/global", post(admin::set_global).layer(from_fn(recently_confirmed))),
         ("/admin/health", get(page)),
         ("/admin/health/reconcile", post(admin::reconcile)),
         ("/admin/health/replay", post(admin::replay)),
         ("/admin/health/clear", post(admin::clear_flag)),
         ("/admin/audit", get(page)),
         ("/admin/plans", get(page)),
-        ("/admin/plans/{plan}", post(admin::set_plan_rules)),
-        ("/admin/retention", post(admin_retention::set_retention)),
+        ("/admin/plans/{plan}", post(admin::set_plan_rules).layer(from_fn(recently_confirmed))),
+        ("/admin/retention", post(admin_retention::set_retention).layer(from_fn(recently_confirmed))),
         ("/admin/users", get(page)),
         ("/admin/users/{user_id}", get(page)),
         ("/admin/users/{user_id}/plan", post(admin_user::set_plan).layer(from_fn(recently_confirmed))),
@@ -267,8 +267,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route_layer(from_fn_with_state(app.clone(), admins));
     // A ZIP is compressed already, and so are images and PDFs.
     let archives = Router::new()
-        .route("/settings/data/export", post(data::export_all))
-        .route("/settings/data/conversations.zip", post(data::export_conversations))
+        .route("/settings/data/export", post(data::export_all).layer(from_fn(recently_confirmed)))
+        .route("/settings/data/conversations.zip", post(data::export_conversations).layer(from_fn(recently_confirmed)))
         .route("/attachments/{attachment_id}", get(attachments::show))
         .route_layer(from_fn_with_state(app.clone(), two_factors))
         .route_layer(from_fn(signed_in))
