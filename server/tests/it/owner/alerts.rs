@@ -42,7 +42,7 @@ async fn alerts_are_sent_once_when_opened_and_once_when_closed() {
         sqlx::query(spend).bind(email).bind(Decimal::from(usd)).execute(&app.db).await.unwrap();
     }
     sqlx::query(
-        "insert into job (job_id, kind, key, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', 'gone', '{}', now(), now(), now())",
+        "insert into job (job_id, kind, key, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', 'gone', '[1]', now(), now(), now())",
     )
     .execute(&app.db)
     .await
@@ -109,7 +109,7 @@ async fn run_alert_check(app: &TestApp) {
     sqlx::query("select pg_advisory_xact_lock(hashtext('alert'))").execute(&mut tx).await.unwrap();
     for sql in [
         "update alert set ended_at = now() where kind = 'dead_letters' and ended_at is null",
-        "insert into job (job_id, kind, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', '{}', now(), now(), now())",
+        "insert into job (job_id, kind, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', '[1]', now(), now(), now())",
     ] {
         sqlx::query(sql).execute(&mut tx).await.unwrap();
     }
@@ -221,4 +221,18 @@ async fn model_spend_cap_alerts_do_not_flap() {
     assert_eq!(open_spend_alerts().await, [level("50")]);
     assert!(app.one::<bool>("select count(*) = 3 from alert where kind = 'spend_cap'").await, "no alert opened twice");
     assert!(app.one::<bool>("select bool_and(message like '%daily spend cap on Claude Haiku 4.5 is used.') from alert where kind = 'spend_cap'").await);
+}
+
+/// The messages of alerts name users, so they are deleted some time after their end.
+#[tokio::test]
+async fn alerts_are_deleted_thirty_days_after_their_end() {
+    let app = TestApp::new().await;
+    app.sql(
+        "insert into alert (alert_id, kind, about, message, began_at, seen_at, ended_at)
+         select gen_random_uuid(), 'user_share', age::text, 'ann@example.com accounts for more', now() - age, now() - age, now() - age
+         from (values (interval '29 days'), (interval '31 days')) as ended (age)",
+    )
+    .await;
+    let (_, _stop) = app.start_second().await; // It deletes expired rows at startup.
+    app.until("select array_agg(about) = '{29 days}' from alert where kind = 'user_share'").await;
 }
