@@ -236,3 +236,30 @@ async fn alerts_are_deleted_thirty_days_after_their_end() {
     let (_, _stop) = app.start_second().await; // It deletes expired rows at startup.
     app.until("select array_agg(about) = '{29 days}' from alert where kind = 'user_share'").await;
 }
+
+/// A redirect arrives elsewhere without the alert, so it is a failure that the owner sees.
+#[tokio::test]
+async fn a_webhook_that_redirects_has_not_received_the_alert() {
+    use axum::routing::{get, post};
+    let hook = axum::Router::new()
+        .route("/hook", post(async || axum::response::Redirect::to("/moved")))
+        .route("/moved", get(async || "ok"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, hook).await });
+    let app = TestApp::with(&[
+        ("ALERT_WEBHOOK_URL", &url),
+        ("ALERT_WEBHOOK_SECRET", "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="),
+    ])
+    .await;
+    app.sql(
+        "insert into job (job_id, kind, key, payload, created_at, run_at)
+         values (gen_random_uuid(), 'alert_webhook', 'moved', '{\"kind\": \"drift\"}', now(), now())",
+    )
+    .await;
+    app.until("select done_at is not null or attempts > 0 from job where key = 'moved'").await;
+    assert_eq!(
+        app.one::<Option<String>>("select error from job where key = 'moved'").await.as_deref(),
+        Some("alert webhook responded with 303 See Other")
+    );
+}
