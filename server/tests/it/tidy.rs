@@ -234,11 +234,12 @@ fn tidy_pages_for_everyone_are_listed() {
     }
 }
 
-/// A database that isn't up yet doesn't end a start for good, neither with compose nor with systemd.
+/// A database that isn't up yet doesn't end a start for good, neither with compose nor with systemd, and compose's has the memory for reports.
 #[test]
 fn tidy_deployments_wait_for_their_database() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
     assert!(read("compose.yaml").contains("pg_isready -h 127.0.0.1"), "the image's temporary server isn't meant");
+    assert!(read("compose.yaml").contains("shm_size:"));
     assert!(read("ops/systemd/quotient.service").lines().any(|line| line == "StartLimitIntervalSec=0"));
 }
 
