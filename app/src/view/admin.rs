@@ -200,8 +200,10 @@ pub struct HealthView {
     pub drifts: i64,
     /// Number of queued jobs.
     pub jobs_waiting: i64,
-    /// Number of jobs that became dead letters.
+    /// Number of dead letters among the jobs that can be retried.
     pub jobs_dead: i64,
+    /// Number of dead letters among the jobs whose content was erased.
+    pub jobs_erased: i64,
     /// Error of the most recent dead letter.
     pub job_error: Option<String>,
     /// This server's version.

@@ -26,7 +26,7 @@ pub enum AccountChange {
     Resume,
     /// Ends all of the user's sessions, and those that wait for the user's second factor.
     SignOut,
-    /// Makes the user an admin.
+    /// Makes the user an admin; refused if their address isn't verified.
     MakeAdmin,
     /// Removes the admin role; refused for the last admin.
     UnmakeAdmin,
@@ -57,6 +57,8 @@ pub enum ChangeOutcome {
     NoUser,
     /// Refused: no admin would be left.
     LastAdmin,
+    /// Refused: the address isn't verified, so anyone may have created the account.
+    Unverified,
 }
 
 /// Carries out an action and writes an audit row with actor, action, previous and new value, and reason. An action that changes nothing is
@@ -80,7 +82,8 @@ pub async fn apply(
             .await?;
     }
     let Some(before) = sqlx::query!(
-        "select role, paused_at, limit_requests, limit_tokens, limit_until from account where user_id = $1 for no key update",
+        r#"select role, paused_at, limit_requests, limit_tokens, limit_until, email_verified_at is not null as "is_verified!"
+           from account where user_id = $1 for no key update"#,
         Uuid::from(user_id)
     )
     .fetch_optional(&mut tx)
@@ -88,6 +91,9 @@ pub async fn apply(
     else {
         return Ok(ChangeOutcome::NoUser);
     };
+    if change == AccountChange::MakeAdmin && !before.is_verified {
+        return Ok(ChangeOutcome::Unverified);
+    }
     let previous_limits = describe_limits(before.limit_requests, before.limit_tokens, before.limit_until);
     let id = Uuid::from(user_id);
     let (was, is) = match change {

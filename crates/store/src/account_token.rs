@@ -57,16 +57,18 @@ pub struct NewToken<'a> {
     pub now: OffsetDateTime,
 }
 
-/// Stores a token. Earlier tokens of the same user and kind are invalidated, except those that undo a change of address: after a second
-/// change, the first address must still be able to take the account back.
+/// Stores a token. Earlier tokens of the same user and kind are invalidated, except those that undo a change of address (after a second
+/// change, the first address must still be able to take the account back) and those that set a password: anyone can request one for any
+/// address, and would otherwise invalidate the link that its owner is about to open.
 ///
 /// # Errors
 /// Returns an error if the query fails or the account doesn't exist.
 pub async fn create(tx: &mut Tx, new: &NewToken<'_>) -> Result<()> {
     // One at a time for each user, so that two concurrent requests leave one valid token.
     account::lock(tx, new.user_id).await?;
-    if new.kind != TokenKind::UndoEmail {
-        revoke(&mut *tx, new.user_id, new.kind).await?;
+    match new.kind {
+        TokenKind::VerifyEmail | TokenKind::ChangeEmail => revoke(&mut *tx, new.user_id, new.kind).await?,
+        TokenKind::UndoEmail | TokenKind::ResetPassword => {}
     }
     sqlx::query!(
         "insert into account_token (token_hash, user_id, kind, code_hash, email, created_at, expires_at)

@@ -83,6 +83,14 @@ pub async fn end_unseen(tx: &mut Tx, kind: &str, since: OffsetDateTime, now: Off
     .await?)
 }
 
+/// Deletes alerts that ended before an instant: their messages name users. Returns how many.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn sweep(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64> {
+    Ok(sqlx::query!("delete from alert where ended_at < $1", before).execute(db).await?.rows_affected())
+}
+
 /// Lists alerts, open ones first, then newest first, at most `limit`.
 ///
 /// # Errors

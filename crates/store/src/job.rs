@@ -45,15 +45,25 @@ pub struct Job {
     pub created_at: OffsetDateTime,
 }
 
+/// Which jobs a worker takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Mails and alerts. A mail server that can't be reached takes long to fail, for each of them.
+    Messages,
+    /// All others, such as closing a customer in Stripe, which must not wait for that.
+    Others,
+}
+
 /// Takes the job that has been due longest, by Postgres' clock. No other worker can take it while the transaction is open.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn take(tx: &mut Tx) -> Result<Option<Job>> {
+pub async fn take(tx: &mut Tx, lane: Lane) -> Result<Option<Job>> {
     let row = sqlx::query!(
         "select job_id, kind, payload, attempts, created_at from job
-         where done_at is null and dead_at is null and run_at <= now()
-         order by run_at limit 1 for update skip locked"
+         where done_at is null and dead_at is null and run_at <= now() and (kind in ('mail', 'alert_webhook')) = $1
+         order by run_at limit 1 for update skip locked",
+        lane == Lane::Messages,
     )
     .fetch_optional(&mut *tx)
     .await?;
@@ -104,8 +114,10 @@ pub async fn failed(
 pub struct Queue {
     /// Jobs waiting to run.
     pub waiting: i64,
-    /// Dead letters: jobs that failed too often.
+    /// Dead letters that can be retried: jobs that failed too often.
     pub dead: i64,
+    /// Dead letters whose content was erased.
+    pub erased: i64,
     /// Error of the most recent dead letter.
     pub last_error: Option<String>,
 }
@@ -116,37 +128,58 @@ pub struct Queue {
 /// Returns an error if the query fails.
 pub async fn queue(db: impl PgExecutor<'_>) -> Result<Queue> {
     let row = sqlx::query!(
-        r#"select count(*) filter (where dead_at is null) as "waiting!", count(*) filter (where dead_at is not null) as "dead!",
+        r#"select count(*) filter (where dead_at is null) as "waiting!",
+                  count(*) filter (where dead_at is not null and payload <> '{}') as "dead!",
+                  count(*) filter (where dead_at is not null and payload = '{}') as "erased!",
                   (array_agg(error order by dead_at desc) filter (where dead_at is not null))[1] as last_error
            from job where done_at is null"#
     )
     .fetch_one(db)
     .await?;
-    Ok(Queue { waiting: row.waiting, dead: row.dead, last_error: row.last_error })
+    Ok(Queue { waiting: row.waiting, dead: row.dead, erased: row.erased, last_error: row.last_error })
 }
 
-/// Makes all dead letters due again and resets their attempts.
+/// Makes all dead letters due again and resets their attempts, except those whose content was erased.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn replay(db: impl PgExecutor<'_>) -> Result<()> {
-    sqlx::query!("update job set dead_at = null, attempts = 0, run_at = now() where dead_at is not null")
-        .execute(db)
-        .await?;
+    sqlx::query!(
+        "update job set dead_at = null, attempts = 0, run_at = now() where dead_at is not null and payload <> '{}'"
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 
-/// Removes content and recipients of mails that were sent before an instant: they are personal data. Their keys are kept, so that none is
-/// sent again. Returns how many.
+/// Removes the content of jobs that were done before `done_before`, and of mails and alerts that became dead letters before `dead_before`:
+/// they have recipients, seeds of links and other personal data. Their keys are kept, so that none is added again. A dead letter that closes
+/// a customer in Stripe keeps its content until it succeeds, because a subscription may go on. Returns how many.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn strip_mails(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64> {
-    let done =
-        sqlx::query!("update job set payload = '{}' where kind = 'mail' and done_at < $1 and payload <> '{}'", before)
-            .execute(db)
-            .await?;
-    Ok(done.rows_affected())
+pub async fn erase_contents(
+    db: impl PgExecutor<'_>,
+    done_before: OffsetDateTime,
+    dead_before: OffsetDateTime,
+) -> Result<u64> {
+    let erased = sqlx::query!(
+        "update job set payload = '{}'
+         where payload <> '{}' and (done_at < $1 or (dead_at < $2 and kind in ('mail', 'alert_webhook')))",
+        done_before,
+        dead_before,
+    )
+    .execute(db)
+    .await?;
+    Ok(erased.rows_affected())
+}
+
+/// Deletes dead letters without content that failed before an instant. Returns how many.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn sweep(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64> {
+    Ok(sqlx::query!("delete from job where dead_at < $1 and payload = '{}'", before).execute(db).await?.rows_affected())
 }
 
 /// Lists the newest jobs of a kind, done or not, at most `limit`. Used by the development outbox.

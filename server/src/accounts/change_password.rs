@@ -37,7 +37,6 @@ pub(crate) async fn change(
     let token = NewToken::draw(session).await?;
     let mut tx = store::begin(&app.db).await?;
     token.rotate(&mut tx, session, viewer.user_id, Factors::One).await?;
-    account_token::revoke(&mut tx, viewer.user_id, TokenKind::ResetPassword).await?;
     set(&mut tx, viewer.user_id, &viewer.email, &hash, &token.hash()).await?;
     tx.commit().await?;
     token.store_in(session).await?;
@@ -160,11 +159,12 @@ pub(crate) async fn reset(
     sign_in::complete(app, session, client, &user, Proof::Mail).await
 }
 
-/// Writes a new password and queues the mail about it. Ends a pending change of address and all sessions except the one with the token of this
-/// hash, if any, because they may have been begun with a stolen password.
+/// Writes a new password and queues the mail about it. Ends a pending change of address, all other links that set a password, and all sessions
+/// except the one with the token of this hash, if any, because they may have been begun with a stolen password.
 async fn set(tx: &mut Tx, user_id: UserId, email: &str, hash: &str, kept: &[u8]) -> anyhow::Result<()> {
     let now = AppState::now();
     account_token::revoke(&mut *tx, user_id, TokenKind::ChangeEmail).await?;
+    account_token::revoke(&mut *tx, user_id, TokenKind::ResetPassword).await?;
     account::set_password_hash(&mut *tx, user_id, hash).await?;
     store::session::end_others(&mut *tx, user_id, kept).await?;
     mail::queue_to(tx, user_id, email, Mail::PasswordChanged { at: now }, now).await

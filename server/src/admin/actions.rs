@@ -52,6 +52,11 @@ pub(crate) async fn act(
             "This is the only admin. Make another user an admin first. No changes were saved.",
         )
         .into()),
+        ChangeOutcome::Unverified => Err(Problem::invalid(
+            "act",
+            "This user hasn't confirmed their email, so anyone may have created the account. No changes were saved.",
+        )
+        .into()),
     }
 }
 

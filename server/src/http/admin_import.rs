@@ -21,6 +21,9 @@ use time::{Date, OffsetDateTime};
 /// Maximum size of a submitted catalogue.
 pub(crate) const MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// The problem of chosen changes that no page of this app has sent.
+const UNREADABLE: &str = "The form data is invalid. Compare the catalogue again.";
+
 /// A catalogue pasted into a form.
 #[derive(Deserialize)]
 struct Pasted {
@@ -100,7 +103,11 @@ pub(crate) async fn apply(
     let from = effective_at(values("effective_at").next().unwrap_or_default(), now);
     let problem = match (chosen, from) {
         (Ok(chosen), _) if chosen.is_empty() => Problem::invalid("choose", "Choose at least one change."),
-        (Err(_), _) => Problem::invalid("choose", "The form data is invalid. Compare the catalogue again."),
+        (Err(_), _) => Problem::invalid("choose", UNREADABLE),
+        // Escaped in JSON, so the check of forms doesn't see it. Postgres rejects it.
+        (Ok(chosen), _) if chosen.iter().any(|difference| difference.model.0.contains('\0')) => {
+            Problem::invalid("choose", UNREADABLE)
+        }
         (_, Err(problem)) => problem,
         (Ok(chosen), Ok(from)) => {
             let applied = store::catalogue::apply(&app.db, Some(admin.user_id), &chosen, from, now).await?;

@@ -12,7 +12,8 @@ use crate::http::viewer::{
 use crate::http::{
     admin, admin_import, admin_provider, admin_retention, admin_user, attachments, auth, billing, brand_images,
     browser, chat, chat_settings, conversations, data, demo, export, factors, identity, import, keys, messages,
-    passkeys, reset, second_factor, security, settings, share, site, theme, top_users, turns, v1, verify,
+    passkeys, request_span, reset, second_factor, security, settings, share, site, static_files, theme, top_users,
+    turns, v1, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -27,7 +28,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::csrf::CsrfLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
-use tower_http::services::{ServeDir, ServeFile};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
@@ -45,22 +45,22 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/admin/export.csv", get(export::csv).layer(from_fn(recently_confirmed))),
         ("/admin/export.json", get(export::json).layer(from_fn(recently_confirmed))),
         ("/admin/models", get(page)),
-        ("/admin/models/{model}", post(admin::set_model)),
+        ("/admin/models/{model}", post(admin::set_model).layer(from_fn(recently_confirmed))),
         ("/admin/models/{model}/price", post(admin::add_price).layer(from_fn(recently_confirmed))),
         ("/admin/models/{model}/test", post(admin_provider::test_model)),
         ("/admin/models/import", post(admin_import::compare).layer(catalogue)),
         ("/admin/models/import/apply", post(admin_import::apply).layer(catalogue).layer(from_fn(recently_confirmed))),
         ("/admin/providers", get(page).merge(post(admin_provider::save).layer(from_fn(recently_confirmed)))),
-        ("/admin/providers/{provider}/remove", post(admin_provider::remove)),
-        ("/admin/global", post(admin::set_global)),
+        ("/admin/providers/{provider}/remove", post(admin_provider::remove).layer(from_fn(recently_confirmed))),
+        ("/admin/global", post(admin::set_global).layer(from_fn(recently_confirmed))),
         ("/admin/health", get(page)),
         ("/admin/health/reconcile", post(admin::reconcile)),
         ("/admin/health/replay", post(admin::replay)),
         ("/admin/health/clear", post(admin::clear_flag)),
         ("/admin/audit", get(page)),
         ("/admin/plans", get(page)),
-        ("/admin/plans/{plan}", post(admin::set_plan_rules)),
-        ("/admin/retention", post(admin_retention::set_retention)),
+        ("/admin/plans/{plan}", post(admin::set_plan_rules).layer(from_fn(recently_confirmed))),
+        ("/admin/retention", post(admin_retention::set_retention).layer(from_fn(recently_confirmed))),
         ("/admin/users", get(page)),
         ("/admin/users/{user_id}", get(page)),
         ("/admin/users/{user_id}/plan", post(admin_user::set_plan).layer(from_fn(recently_confirmed))),
@@ -267,8 +267,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route_layer(from_fn_with_state(app.clone(), admins));
     // A ZIP is compressed already, and so are images and PDFs.
     let archives = Router::new()
-        .route("/settings/data/export", post(data::export_all))
-        .route("/settings/data/conversations.zip", post(data::export_conversations))
+        .route("/settings/data/export", post(data::export_all).layer(from_fn(recently_confirmed)))
+        .route("/settings/data/conversations.zip", post(data::export_conversations).layer(from_fn(recently_confirmed)))
         .route("/attachments/{attachment_id}", get(attachments::show))
         .route_layer(from_fn_with_state(app.clone(), two_factors))
         .route_layer(from_fn(signed_in))
@@ -325,21 +325,7 @@ fn with_headers(router: Router<AppState>, app: &AppState) -> Router<AppState> {
             HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
         ))
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(|request: &Request| {
-                    // Only the path is logged: queries and bodies contain user text. That of a shared link is its secret.
-                    let path = request.uri().path();
-                    let path = match path {
-                        path if path.starts_with("/share/") => "/share/…",
-                        // A client may have put its key into the URL.
-                        path if v1::is_key_in_path(path) => "/v1/…",
-                        path => path,
-                    };
-                    tracing::info_span!("request", method = %request.method(), path)
-                })
-                .on_failure(()),
-        )
+        .layer(TraceLayer::new_for_http().make_span_with(request_span::of).on_failure(()))
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid));
     match app.config.is_https() {
         true => router.layer(always("strict-transport-security", TRANSPORT_SECURITY)),
@@ -351,25 +337,9 @@ fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<Hea
     SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
 }
 
-/// Serves the built site: wasm and scripts, styles, fonts, and files at the root, some of which are written here.
+/// Returns the files of the built site, and those that are written here.
 fn files(app: &AppState) -> Router<AppState> {
-    let root = &app.config.site_root;
-    let folder = |name: &str| ServeDir::new(root.join(name)).precompressed_br().precompressed_gzip();
-    let cached = |value: &'static str| {
-        SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static(value))
-    };
-    // Release builds have content hashes in file names; in development a file changes under the same name.
-    let built = if cfg!(debug_assertions) { "no-cache" } else { "public, max-age=31536000, immutable" };
-    let mut router = Router::new()
-        .nest_service("/pkg", tower::ServiceBuilder::new().layer(cached(built)).service(folder("pkg")))
-        .nest_service(
-            "/fonts",
-            tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
-        );
-    for name in ["password.js", "passkey.js", "demo.js", "copy.js"] {
-        router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
-    }
-    router
+    static_files::routes(app)
         .route("/robots.txt", get(site::robots))
         .route("/sitemap.xml", get(site::sitemap))
         .route("/changelog.xml", get(site::changelog))

@@ -152,13 +152,15 @@ pub(crate) async fn prove(
         }
         IdentityProtocol::OpenIdConnect { .. } => verified(provider, &endpoints, state, &tokens).await?,
     };
+    // Postgres can't store a NUL, and no address and no name has one.
+    let storable = |text: &String| !text.contains('\0');
     let identity = ExternalIdentity {
         label: provider.config.label.clone(),
         issuer: provider.config.issuer().to_owned(),
         is_email_verified: claims.is_email_verified,
         subject: claims.sub,
-        email: claims.email,
-        name: claims.name.unwrap_or_default(),
+        email: claims.email.filter(storable),
+        name: claims.name.filter(storable).unwrap_or_default(),
     };
     Ok(Proved { identity, is_fresh })
 }

@@ -161,8 +161,9 @@ fn check(token: &Checked, expected: &Expected<'_>) -> Result<(), &'static str> {
     if is_proved_since(token, expected) == Some(false) {
         return Err("the user hasn't signed in to the issuer again");
     }
-    if token.claims.sub.is_empty() || token.claims.sub.len() > MAX_SUBJECT {
-        return Err("its subject is empty or too long");
+    let subject = &token.claims.sub;
+    if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.contains('\0') {
+        return Err("its subject is empty or too long, or has a NUL");
     }
     Ok(())
 }
@@ -220,6 +221,7 @@ mod tests {
             ("aud", json!(["app", "other"])),
             ("sub", json!("")),
             ("sub", json!("x".repeat(256))),
+            ("sub", json!("1\0")),
         ] {
             assert!(checked(std::slice::from_ref(&bad)).is_err(), "{bad:?}");
         }

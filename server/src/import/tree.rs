@@ -270,7 +270,7 @@ fn identified(kept: Vec<Placed>, started: OffsetDateTime, now: OffsetDateTime) -
             text: stored(&content.text),
             reasoning: stored(&content.reasoning),
             status: content.status,
-            model: content.model.filter(|_| is_response).map(|model| model.chars().take(MAX_MODEL).collect()),
+            model: content.model.filter(|_| is_response).map(|model| stored(&model).chars().take(MAX_MODEL).collect()),
             created_at,
         });
     }

@@ -17,6 +17,7 @@ use domain::Problem;
 use meters::Rounds;
 use std::sync::Arc;
 use std::time::Duration;
+use store::job::Lane;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -25,9 +26,6 @@ const REPORT_MIN_AGE: time::Duration = time::Duration::seconds(45);
 
 /// How long a deleted conversation can be restored.
 const RESTORABLE: time::Duration = time::Duration::MINUTE;
-
-/// How long the content of sent mails is kept.
-const MAILS: time::Duration = time::Duration::days(30);
 
 /// Maximum number of calls of the last 30 days from which token counts are learned, the newest ones of all models. Bounds an hourly query.
 const LEARNED_FROM: i64 = 200_000;
@@ -58,7 +56,9 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     });
     set.spawn(alerts::work(app.clone()));
     set.spawn(inbox::work(app.clone()));
-    set.spawn(queue::work(app.clone()));
+    for lane in [Lane::Messages, Lane::Others] {
+        set.spawn(queue::work(app.clone(), lane));
+    }
     set.spawn(subjects::work(app.clone()));
     let identities = app.clone();
     set.spawn(async move { identities.identities.discover().await });
@@ -98,9 +98,6 @@ async fn hourly(app: AppState) {
     if let Err(error) =
         store::model::update_estimates(&app.jobs_db, AppState::now() - time::Duration::days(30), LEARNED_FROM).await
     {
-        internal(&error);
-    }
-    if let Err(error) = store::job::strip_mails(&app.jobs_db, AppState::now() - MAILS).await {
         internal(&error);
     }
     if let Err(error) = totp::encrypt_again(&app).await {

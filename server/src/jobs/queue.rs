@@ -9,15 +9,15 @@ use crate::mail::{self, QueuedMail};
 use anyhow::{Context as _, bail};
 use std::time::Duration;
 use store::account;
-use store::job::{self, Job};
+use store::job::{self, Job, Lane};
 
 /// Number of attempts, spread over about three hours, after which a job becomes a dead letter.
 const MAX_ATTEMPTS: i32 = 14;
 
-/// Processes jobs forever, polling every second.
-pub(crate) async fn work(app: AppState) {
+/// Processes the jobs of a lane forever, polling every second.
+pub(crate) async fn work(app: AppState, lane: Lane) {
     loop {
-        match next(&app).await {
+        match next(&app, lane).await {
             Ok(true) => continue,
             Ok(false) => {}
             Err(error) => {
@@ -29,9 +29,9 @@ pub(crate) async fn work(app: AppState) {
 }
 
 /// Processes one job. Returns `false` if none is due.
-async fn next(app: &AppState) -> anyhow::Result<bool> {
+async fn next(app: &AppState, lane: Lane) -> anyhow::Result<bool> {
     let mut tx = store::begin(&app.db).await?;
-    let Some(due) = job::take(&mut tx).await? else { return Ok(false) };
+    let Some(due) = job::take(&mut tx, lane).await? else { return Ok(false) };
     if let Err(error) = perform(app, &due).await {
         drop(tx);
         let retry_in = (due.attempts + 1 < MAX_ATTEMPTS).then(|| backoff(due.attempts));

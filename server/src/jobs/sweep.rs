@@ -14,6 +14,15 @@ const SECURITY_EVENTS: Duration = Duration::days(180);
 const KNOWN_BROWSERS: Duration = Duration::days(365);
 /// How long an expired link responds with 410 before it is deleted.
 const EXPIRED_SHARES: Duration = Duration::days(30);
+/// How long the content of jobs that are done is kept, such as that of sent mails.
+const DONE_JOBS: Duration = Duration::days(30);
+/// How long the content of mails and alerts that failed for good is kept, in which an admin can retry them: as long as the longest link of a
+/// mail can be used.
+const FAILED_MAILS: Duration = Duration::days(7);
+/// How long failed jobs without content are counted on the health page.
+const FAILED_JOBS: Duration = Duration::days(90);
+/// How long alerts are kept after their end, as long as the mails about them.
+const ALERTS: Duration = Duration::days(30);
 /// How long imports are listed.
 const IMPORTS: Duration = Duration::days(90);
 
@@ -36,6 +45,9 @@ pub(super) async fn sweep(app: &AppState) {
         store::api_key::remove_ended(db, now - ENDED_KEYS).await,
         store::api_key::sweep_sums(db, now).await,
         store::stripe_event::sweep(db, now - STRIPE_EVENTS).await,
+        store::job::erase_contents(db, now - DONE_JOBS, now - FAILED_MAILS).await.map(drop),
+        store::job::sweep(db, now - FAILED_JOBS).await.map(drop),
+        store::alert::sweep(db, now - ALERTS).await.map(drop),
         store::api_call::sweep(db, now - store::api_call::KEPT).await,
     ];
     for error in swept.into_iter().filter_map(Result::err) {

@@ -2,6 +2,7 @@
 
 use crate::app::TestApp;
 use http::StatusCode;
+use server::cli::{Admin, Command};
 use sha2::{Digest as _, Sha256};
 
 #[tokio::test]
@@ -103,9 +104,17 @@ async fn admin_emails_grant_admin_on_loopback_only() {
         }
     }
     assert_eq!(first.get("/admin").await.status(), StatusCode::NOT_FOUND);
-    assert!(
-        store::account::make_admin(&public.store, "ADMIN@example.com", time::OffsetDateTime::now_utc()).await.unwrap()
-    );
+    // Until the address is verified, anyone may have created the account.
+    let add = async |email: &str| {
+        let command = Command::Admin(Admin::Add { email: email.to_owned() });
+        server::cli::run(command, &public.config, &mut std::io::sink()).await
+    };
+    let refused = add("ADMIN@example.com").await.unwrap_err().to_string();
+    assert!(refused.contains("hasn't confirmed its email"), "{refused}");
+    assert_eq!(first.get("/admin").await.status(), StatusCode::NOT_FOUND);
+    assert!(add("nobody@example.com").await.unwrap_err().to_string().contains("Sign up first"));
+    public.verify("admin@example.com").await;
+    add("ADMIN@example.com").await.unwrap();
     assert_eq!(first.get("/admin").await.status(), StatusCode::OK);
     assert_eq!(public.one::<String>("select action from audit").await, "make_admin");
 }

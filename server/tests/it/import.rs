@@ -75,6 +75,19 @@ async fn an_import_is_written_once_counts_nothing_and_can_be_continued() {
     assert_eq!(erased(2).await, 2);
 }
 
+/// Postgres can't store a NUL, and would refuse the whole file.
+#[tokio::test]
+async fn a_file_with_nul_characters_is_imported_without_them() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    let file = r#"[{"uuid": "c\u0000", "name": "Title\u0000", "model": "m\u0000", "chat_messages": [
+        {"uuid": "q\u0000", "sender": "human", "text": "Q\u0000"},
+        {"uuid": "a", "sender": "assistant", "text": "A\u0000", "parent_message_uuid": "q\u0000"}]}]"#;
+    let page = import(&ann, file.as_bytes()).await;
+    assert!(page.contains("Imported 1 conversation with 2 messages"), "{page}");
+    assert_eq!(app.one::<String>("select model || body from message where role = 'assistant'").await, "mA");
+}
+
 /// An imported conversation that begins with a response can be continued, although providers accept only a user's message there.
 #[tokio::test]
 async fn a_conversation_that_begins_with_a_response_can_be_continued() {

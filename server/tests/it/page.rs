@@ -24,6 +24,22 @@ const PUBLIC: [&str; 14] = [
     "/email/undo?token=x",
 ];
 
+/// While releases are exchanged, a page may name a file that the server behind it doesn't have. A browser that remembered its 404 for a year would
+/// stay without the file. Scripts keep their names from release to release, so browsers ask whether theirs is current.
+#[tokio::test]
+async fn missing_files_and_files_that_change_are_not_remembered() {
+    let app = TestApp::with(&[("SITE_ROOT", concat!(env!("CARGO_MANIFEST_DIR"), "/../public"))]).await;
+    for (path, status, control) in [
+        ("/pkg/quotient.0000.js", StatusCode::NOT_FOUND, "no-store"),
+        ("/fonts/missing.woff2", StatusCode::NOT_FOUND, "no-store"),
+        (FONT, StatusCode::OK, "public, max-age=31536000, immutable"),
+        ("/password.js", StatusCode::OK, "no-cache"),
+    ] {
+        let answer = app.visitor().get(path).await;
+        assert_eq!((answer.status(), answer.headers()["cache-control"].to_str().unwrap()), (status, control), "{path}");
+    }
+}
+
 /// Every page has a content security policy, no inline style, no serialized resource data, one preloaded font, wasm only where it is interactive,
 /// and the manifest only for users: a visitor's first page waits for whatever is loaded beside its font.
 #[tokio::test]

@@ -234,6 +234,15 @@ fn tidy_pages_for_everyone_are_listed() {
     }
 }
 
+/// A database that isn't up yet doesn't end a start for good, neither with compose nor with systemd, and compose's has the memory for reports.
+#[test]
+fn tidy_deployments_wait_for_their_database() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    assert!(read("compose.yaml").contains("pg_isready -h 127.0.0.1"), "the image's temporary server isn't meant");
+    assert!(read("compose.yaml").contains("shm_size:"));
+    assert!(read("ops/systemd/quotient.service").lines().any(|line| line == "StartLimitIntervalSec=0"));
+}
+
 /// A key that is limited to some endpoints reaches no others: each file with handlers of the API checks it.
 #[test]
 fn tidy_every_endpoint_checks_the_scope_of_keys() {

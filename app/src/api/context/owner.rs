@@ -292,6 +292,7 @@ pub(crate) async fn health(state: &PageState) -> Result<crate::view::admin::Heal
         drifts: store::usage::drifts(db, (state.now)() - time::Duration::days(1)).await.map_err(fail)?,
         jobs_waiting: queue.waiting,
         jobs_dead: queue.dead,
+        jobs_erased: queue.erased,
         job_error: queue.last_error,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         schema: store::schema(db).await.map_err(fail)?,

@@ -92,14 +92,29 @@ fn Shown(health: HealthView) -> impl IntoView {
             <p class="hint">{schema}</p>
             <p class="hint">{rollup_status}</p>
         </section>
-        {(health.jobs_dead > 0).then(|| view! {
-            <section>
-                <h2>"Failed jobs"</h2>
-                <p class="hint">{health.job_error}</p>
-                <form method="post" action="/admin/health/replay"><button class="secondary">"Retry"</button></form>
-            </section>
-        })}
+        {(health.jobs_dead + health.jobs_erased > 0)
+            .then(|| failed_jobs(health.jobs_dead, health.jobs_erased, health.job_error))}
     }
+}
+
+/// Renders the jobs that failed for good, with a button if some can be retried.
+fn failed_jobs(retriable: i64, erased: i64, error: Option<String>) -> AnyView {
+    let without_content = (erased > 0).then(|| {
+        let failed = count(erased.unsigned_abs(), "of them is a mail or alert", "of them are mails or alerts");
+        view! { <p class="hint">{format!("{failed} that failed more than 7 days ago. The content was erased, so there is nothing to retry.")}</p> }
+    });
+    let retry = (retriable > 0).then(|| {
+        view! { <form method="post" action="/admin/health/replay"><button class="secondary">"Retry"</button></form> }
+    });
+    view! {
+        <section>
+            <h2>"Failed jobs"</h2>
+            <p class="hint">{error}</p>
+            {without_content}
+            {retry}
+        </section>
+    }
+    .into_any()
 }
 
 /// Renders the counts of what waits or has failed, those that aren't zero; a sentence if all are.
@@ -112,7 +127,7 @@ fn waiting(health: &HealthView) -> AnyView {
         (length(health.flags.len()), "need attention"),
         (number(health.drifts), "usage counters rebuilt in 24 hours"),
         (number(health.jobs_waiting), "jobs waiting"),
-        (number(health.jobs_dead), "failed jobs"),
+        (number(health.jobs_dead + health.jobs_erased), "failed jobs"),
     ]
     .into_iter()
     .filter(|(n, _)| *n > 0)

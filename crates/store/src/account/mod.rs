@@ -11,7 +11,7 @@ pub use identity::{
     Changed, Credentials, ExportedAccount, Verified, change_email, credentials, credentials_of, exported, has_password,
     lock_unchanged, mark_verified, replace_password_hash, set_name, set_password_hash,
 };
-pub use owner::{AccountFilter, User, admins, list, make_admin, set_plan, user};
+pub use owner::{AccountFilter, Promotion, User, admins, list, make_admin, set_plan, user};
 pub use payer::{Payer, by_customer, customers, link_customer, lock, payer, unlink_customer, was_deleted};
 pub use sign_in_methods::{
     Removal, SignInMethods, lock_sign_in_methods, remove_added_sign_in_methods, remove_password, sign_in_methods,

@@ -149,16 +149,35 @@ pub async fn admins(db: impl PgExecutor<'_>) -> Result<Vec<UserId>> {
     Ok(ids.into_iter().map(Into::into).collect())
 }
 
-/// Makes an existing account an admin and writes an audit row. Returns false if no account has this email.
+/// The result of making an account an admin by its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promotion {
+    /// It is an admin.
+    Done,
+    /// No account has this address.
+    NoAccount,
+    /// Refused: the address isn't verified, so anyone may have created the account.
+    Unverified,
+}
+
+/// Makes an existing account with a verified address an admin and writes an audit row.
 ///
 /// # Errors
-/// Returns an error if the query fails.
-pub async fn make_admin(db: &Db, email: &str, now: OffsetDateTime) -> Result<bool> {
+/// Returns an error if a query fails.
+pub async fn make_admin(db: &Db, email: &str, now: OffsetDateTime) -> Result<Promotion> {
     let mut tx = crate::begin(db).await?;
-    let row = sqlx::query!("update account set role = 'admin' where lower(email) = lower($1) returning user_id", email)
-        .fetch_optional(&mut tx)
-        .await?;
-    let Some(row) = row else { return Ok(false) };
+    let row = sqlx::query!(
+        r#"select user_id, email_verified_at is not null as "is_verified!" from account
+           where lower(email) = lower($1) for no key update"#,
+        email
+    )
+    .fetch_optional(&mut tx)
+    .await?;
+    let Some(row) = row else { return Ok(Promotion::NoAccount) };
+    if !row.is_verified {
+        return Ok(Promotion::Unverified);
+    }
+    sqlx::query!("update account set role = 'admin' where user_id = $1", row.user_id).execute(&mut tx).await?;
     let entry = crate::audit::Entry {
         actor: None,
         target: Some(row.user_id.into()),
@@ -169,5 +188,5 @@ pub async fn make_admin(db: &Db, email: &str, now: OffsetDateTime) -> Result<boo
     };
     crate::audit::write(&mut tx, &entry, now).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Promotion::Done)
 }

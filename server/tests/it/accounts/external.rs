@@ -167,6 +167,24 @@ async fn an_unverified_address_of_a_provider_is_verified_by_mail() {
     assert_eq!(counts(&app).await, (1, 1));
 }
 
+/// Postgres can't store a NUL. A subject with one is refused, and an address or a name with one counts as missing.
+#[tokio::test]
+async fn claims_with_a_nul_are_no_server_error() {
+    let (app, issuer) = start().await;
+    let rejected = StatusCode::UNPROCESSABLE_ENTITY;
+    issuer.set_user(FakeUser::new("1\0", "ann@example.com"));
+    shows(Browser::new(&app).sign_in("acme", &[]).await, rejected, "The sign-in with Acme didn").await;
+    issuer.set_user(FakeUser::new("1", "ann\0@example.com"));
+    shows(Browser::new(&app).sign_in("acme", &[]).await, rejected, "shared no confirmed email address").await;
+    assert_eq!(counts(&app).await, (0, 0));
+    // A new account, and one that has the address already.
+    for (subject, leads_to) in [("1", CHAT), ("2", "/sign-in?link=acme&how=kept")] {
+        issuer.set_user(FakeUser { name: "Ann\0".to_owned(), ..FakeUser::new(subject, "ann@example.com") });
+        assert_eq!(redirect(&Browser::new(&app).sign_in("acme", &[]).await), leads_to);
+    }
+    assert!(app.one::<bool>("select name = '' from account").await);
+}
+
 /// What a provider sends is checked in every respect.
 #[tokio::test]
 async fn forged_and_misdirected_tokens_are_refused() {

@@ -3,6 +3,8 @@
 use super::{letter, letters, redirect, sign_in};
 use crate::app::{HTTP, PASSWORD, TestApp};
 use http::StatusCode;
+use store::job::Lane;
+use time::OffsetDateTime;
 
 /// An owner edits the templates and sees each mail in both formats.
 #[tokio::test]
@@ -53,6 +55,53 @@ async fn a_sign_in_from_a_new_browser_is_announced() {
     for part in ["Path=/", "Max-Age=31536000", "HttpOnly", "SameSite=Lax"] {
         assert!(browser.contains(part), "{part} in {browser}");
     }
+}
+
+/// A mail server that can't be reached takes long to fail for each mail. What ends the subscriptions of a deleted account doesn't wait for that.
+#[tokio::test]
+async fn mails_hold_up_no_other_jobs() {
+    let app = TestApp::new().await;
+    // The server's workers don't see these jobs.
+    let mut tx = store::begin(&app.store).await.unwrap();
+    for kind in ["mail", "alert_webhook", "close_customer"] {
+        store::job::add(&mut tx, kind, None, &serde_json::json!({}), OffsetDateTime::now_utc()).await.unwrap();
+    }
+    let next = store::job::take(&mut tx, Lane::Others).await.unwrap().unwrap();
+    assert_eq!(next.kind, "close_customer");
+    store::job::done(&mut tx, next.id, OffsetDateTime::now_utc()).await.unwrap();
+    assert!(store::job::take(&mut tx, Lane::Others).await.unwrap().is_none());
+    assert_ne!(store::job::take(&mut tx, Lane::Messages).await.unwrap().unwrap().kind, "close_customer");
+}
+
+/// What failed for good loses recipients and the seeds of links after a week, and what is done after 30 days. The owner still sees that it
+/// failed, and a retry leaves it out. The end of a subscription that isn't done yet is kept.
+#[tokio::test]
+async fn mails_that_failed_for_good_lose_their_content() {
+    let app = TestApp::new().await;
+    let mut admin = app.user("admin@example.com").await;
+    app.until("select bool_and(done_at is not null) from job").await;
+    app.sql("delete from job").await;
+    app.sql(
+        "insert into job (job_id, kind, key, payload, created_at, run_at, attempts, error, done_at, dead_at)
+         select gen_random_uuid(), kind, name, '{\"to\": \"ann@example.com\", \"seed\": \"00\"}', now(), now(), 14, 'the mail server said no',
+                now() - done, now() - dead
+         from (values ('mail', 'recent', null::interval, interval '6 days'), ('mail', 'failed', null, '8 days'),
+                      ('close_customer', 'needed', null, '8 days'), ('mail', 'counted', null, '100 days'),
+                      ('close_duplicates', 'done', '31 days', null), ('mail', 'sent', '29 days', null)) as one (kind, name, done, dead)",
+    )
+    .await;
+    let (_, _stop) = app.start_second().await;
+    app.until("select coalesce(array_agg(key order by key) = '{done,failed}', false) from job where payload = '{}'")
+        .await;
+    app.until("select not exists (select from job where key = 'counted')").await;
+    assert!(
+        app.one::<bool>("select bool_and(payload ? 'to') from job where key in ('recent', 'needed', 'sent')").await
+    );
+    let page = admin.text("/admin/health").await;
+    assert!(page.contains("1 of them is a mail or alert that failed more than 7 days ago"), "{page}");
+    assert!(page.contains("the mail server said no") && page.contains("/admin/health/replay"), "{page}");
+    assert_eq!(redirect(&admin.form("/admin/health/replay", &[]).await), "/admin/health");
+    assert!(app.one::<bool>("select array_agg(key) = '{failed}' from job where dead_at is not null").await);
 }
 
 /// The mail about a deletion reaches its address although the account is gone. Nothing else is sent to it.

@@ -83,6 +83,27 @@ async fn a_reset_signs_in_and_ends_every_other_session() {
     assert_eq!(app.one::<String>(events).await, "reset_requested password_changed");
 }
 
+/// Anyone who knows an address can request links for it. They don't invalidate the one that the owner is about to open; the new password ends
+/// all of them.
+#[tokio::test]
+async fn a_later_request_leaves_earlier_links_valid_until_one_is_used() {
+    let app = TestApp::new().await;
+    app.user("ann@example.com").await;
+    let mut links = Vec::new();
+    for n in 1..=3 {
+        app.visitor().form("/forgot", &[("email", "ann@example.com")]).await;
+        links.push(letter(&app, "ann@example.com", SUBJECT, n).await);
+    }
+    let mut ann = app.visitor();
+    let set = [("token", links[1].token()), ("password", NEW_PASSWORD)];
+    assert_eq!(redirect(&ann.form("/reset", &set).await), "/chat");
+    for link in &links {
+        let again = [("token", link.token()), ("password", PASSWORD)];
+        shows(app.visitor().form("/reset", &again).await, StatusCode::UNPROCESSABLE_ENTITY, USED).await;
+    }
+    sign_in(&app, "ann@example.com", NEW_PASSWORD).await;
+}
+
 /// A link works for thirty minutes, and also proves the address that it was sent to.
 #[tokio::test]
 async fn a_reset_verifies_the_address_and_its_link_expires() {

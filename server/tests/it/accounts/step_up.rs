@@ -5,8 +5,8 @@ use crate::app::{PASSWORD, TestApp};
 use http::StatusCode;
 use uuid::Uuid;
 
-/// Field note 69: an unattended browser can't grant roles, change prices, send calls with their keys elsewhere or export other people's data. The
-/// password leads on.
+/// Field note 69: an unattended browser can't grant roles, change prices, limits or switches, erase conversations, send calls with their keys
+/// elsewhere or export other people's data. The password leads on.
 #[tokio::test]
 async fn sensitive_admin_routes_ask_for_the_password_again() {
     let app = TestApp::new().await;
@@ -15,10 +15,21 @@ async fn sensitive_admin_routes_ask_for_the_password_again() {
     app.sql("update session set authenticated_at = now() - interval '11 minutes'").await;
     let (act, plan) = (format!("/admin/users/{id}/act"), format!("/admin/users/{id}/plan"));
     let asks = |path: &str| format!("/sign-in/confirm?next={path}");
-    for path in ["/admin/models/claude-haiku-4-5/price", "/admin/providers", &act, &plan] {
+    for path in [
+        "/admin/models/claude-haiku-4-5/price",
+        "/admin/models/claude-haiku-4-5",
+        "/admin/global",
+        "/admin/plans/free",
+        "/admin/retention",
+        "/admin/providers",
+        "/admin/providers/anthropic/remove",
+        &act,
+        &plan,
+    ] {
         let fields = [
             ("act", "make_admin"),
             ("why", "helps"),
+            ("state", "off"),
             ("plan", "max"),
             ("input", "1"),
             ("output", "2"),
@@ -69,6 +80,28 @@ async fn sensitive_admin_routes_ask_for_the_password_again() {
     assert_eq!(admin.get(next).await.status(), StatusCode::OK);
     assert_eq!(admin.form(&plan, &[("plan", "pro")]).await.status(), StatusCode::SEE_OTHER);
     assert_eq!(ann.quota().await["plan"], "pro");
+}
+
+/// Both ZIPs have all that a user ever wrote, so a session that somebody has found open isn't enough for them.
+#[tokio::test]
+async fn exports_of_everything_ask_for_the_password_again() {
+    let app = TestApp::new().await;
+    let mut ann = app.user("ann@example.com").await;
+    app.sql("update session set authenticated_at = now() - interval '11 minutes'").await;
+    let paths = ["/settings/data/export", "/settings/data/conversations.zip"];
+    for path in paths {
+        let form = ann.request("POST", path).header("referer", format!("{}/settings/data", app.url));
+        assert_eq!(redirect(&form.send().await.unwrap()), "/sign-in/confirm?next=/settings/data", "{path}");
+    }
+    let done = ann.form("/sign-in/confirm", &[("password", PASSWORD), ("next", "/settings/data")]).await;
+    assert_eq!(redirect(&done), "/settings/data");
+    for path in paths {
+        let zip = ann.request("POST", path).send().await.unwrap();
+        assert_eq!(
+            (zip.status(), &zip.headers()["content-type"]),
+            (StatusCode::OK, &"application/zip".parse().unwrap())
+        );
+    }
 }
 
 #[tokio::test]

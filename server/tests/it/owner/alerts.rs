@@ -42,7 +42,7 @@ async fn alerts_are_sent_once_when_opened_and_once_when_closed() {
         sqlx::query(spend).bind(email).bind(Decimal::from(usd)).execute(&app.db).await.unwrap();
     }
     sqlx::query(
-        "insert into job (job_id, kind, key, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', 'gone', '{}', now(), now(), now())",
+        "insert into job (job_id, kind, key, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', 'gone', '[1]', now(), now(), now())",
     )
     .execute(&app.db)
     .await
@@ -109,7 +109,7 @@ async fn run_alert_check(app: &TestApp) {
     sqlx::query("select pg_advisory_xact_lock(hashtext('alert'))").execute(&mut tx).await.unwrap();
     for sql in [
         "update alert set ended_at = now() where kind = 'dead_letters' and ended_at is null",
-        "insert into job (job_id, kind, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', '{}', now(), now(), now())",
+        "insert into job (job_id, kind, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', '[1]', now(), now(), now())",
     ] {
         sqlx::query(sql).execute(&mut tx).await.unwrap();
     }
@@ -239,4 +239,45 @@ async fn open_jobs_and_sent_mails_are_found_by_an_index() {
         let plan: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *tx).await.unwrap();
         assert!(plan.iter().any(|line| line.contains(index)), "{plan:?}");
     }
+}
+
+/// The messages of alerts name users, so they are deleted some time after their end.
+#[tokio::test]
+async fn alerts_are_deleted_thirty_days_after_their_end() {
+    let app = TestApp::new().await;
+    app.sql(
+        "insert into alert (alert_id, kind, about, message, began_at, seen_at, ended_at)
+         select gen_random_uuid(), 'user_share', age::text, 'ann@example.com accounts for more', now() - age, now() - age, now() - age
+         from (values (interval '29 days'), (interval '31 days')) as ended (age)",
+    )
+    .await;
+    let (_, _stop) = app.start_second().await; // It deletes expired rows at startup.
+    app.until("select array_agg(about) = '{29 days}' from alert where kind = 'user_share'").await;
+}
+
+/// A redirect arrives elsewhere without the alert, so it is a failure that the owner sees.
+#[tokio::test]
+async fn a_webhook_that_redirects_has_not_received_the_alert() {
+    use axum::routing::{get, post};
+    let hook = axum::Router::new()
+        .route("/hook", post(async || axum::response::Redirect::to("/moved")))
+        .route("/moved", get(async || "ok"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, hook).await });
+    let app = TestApp::with(&[
+        ("ALERT_WEBHOOK_URL", &url),
+        ("ALERT_WEBHOOK_SECRET", "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="),
+    ])
+    .await;
+    app.sql(
+        "insert into job (job_id, kind, key, payload, created_at, run_at)
+         values (gen_random_uuid(), 'alert_webhook', 'moved', '{\"kind\": \"drift\"}', now(), now())",
+    )
+    .await;
+    app.until("select done_at is not null or attempts > 0 from job where key = 'moved'").await;
+    assert_eq!(
+        app.one::<Option<String>>("select error from job where key = 'moved'").await.as_deref(),
+        Some("alert webhook responded with 303 See Other")
+    );
 }

@@ -100,6 +100,10 @@ async fn admin_actions_apply_at_once_and_are_audited() {
     assert_eq!(ann.get("/admin").await.status(), StatusCode::NOT_FOUND);
     let me: Uuid = app.one("select user_id from account where email = 'admin@example.com'").await;
     assert_eq!(act(&mut admin, me, &[("act", "unmake_admin"), ("why", "bye")]).await, refused, "the last admin stays");
+    app.unverified_user("bob@example.com").await;
+    let bob: Uuid = app.one("select user_id from account where email = 'bob@example.com'").await;
+    let unverified = act(&mut admin, bob, &[("act", "make_admin"), ("why", "helps")]).await;
+    assert_eq!(unverified, refused, "anyone may have created the account");
     assert_eq!(act(&mut admin, id, &[("act", "sign_out"), ("why", "lost phone")]).await, done);
     assert_eq!(ann.get("/api/quota").await.status(), StatusCode::UNAUTHORIZED);
 
@@ -176,6 +180,9 @@ async fn invalid_parameters_get_clear_problems() {
             "{path} {kind} {text}"
         );
     }
+    let difference = r#"{"model": "a\u0000b", "prices": [], "ends_at": null, "error": null}"#;
+    let escaped = admin.form("/admin/models/import/apply", &[("choose", difference)]).await;
+    assert_eq!(escaped.status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert!(app.one::<bool>("select bool_and(action = 'export') from audit").await);
 }
 
