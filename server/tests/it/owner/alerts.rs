@@ -223,17 +223,17 @@ async fn model_spend_cap_alerts_do_not_flap() {
     assert!(app.one::<bool>("select bool_and(message like '%daily spend cap on Claude Haiku 4.5 is used.') from alert where kind = 'spend_cap'").await);
 }
 
-/// The alerts and the job that removes the content of sent mails don't read all jobs: those that are done are kept.
+/// The alerts and the job that removes the content of old jobs don't read all jobs: those that are done are kept.
 #[tokio::test]
-async fn open_jobs_and_sent_mails_are_found_by_an_index() {
+async fn open_jobs_and_those_with_content_are_found_by_an_index() {
     let app = TestApp::new().await;
     let mut tx = app.db.begin().await.unwrap();
     sqlx::query("set local enable_seqscan = off").execute(&mut *tx).await.unwrap();
     for (sql, index) in [
         ("explain select count(*) from job where done_at is null", "job_open"),
         (
-            "explain update job set payload = '{}' where kind = 'mail' and done_at < now() and payload <> '{}'",
-            "job_sent_mail",
+            "explain update job set payload = '{}' where payload <> '{}' and (done_at < now() or (dead_at < now() and kind = 'mail'))",
+            "job_content",
         ),
     ] {
         let plan: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *tx).await.unwrap();
