@@ -254,7 +254,7 @@ async fn finish(app: &AppState, call: &CallRequest, mut running: RunningTurn) {
         // Cancels the call.
         drop(chunks);
     } else if call.idempotency_hash.is_some() {
-        // The answer that is stored has the usage of the ledger, so that it waits for it.
+        // The stored answer has the usage of the ledger, which isn't known before.
         drain::read(app, &turn, chunks, &mut answer.receipt).await;
     } else {
         // The API client doesn't wait while the rest of the call is read.
