@@ -10,7 +10,7 @@
 //!   and tool calls are numbered in their order.
 //! - Another format: text, images, tool definitions, calls and results, reasoning with its signature (to and from Anthropic), the choice of
 //!   tools, parallel calls, stop sequences, sampling, effort, verbosity and structured output. Penalties, seeds and `top_k` are left out: they
-//!   cost nothing and change no meaning. Of temperature and `top_p`, Anthropic gets one, and no defaults. `cache_control` of chat completions
+//!   cost nothing and change no meaning. Of temperature and `top_p`, Anthropic gets one, no defaults, and none that it rejects for the model. `cache_control` of chat completions
 //!   becomes Anthropic's, wherever `LiteLLM` accepts it. `check` refuses what can't be translated.
 //! - Structured output: a strict JSON schema uses the other provider's structured output (`response_format`, `output_config.format`), if that
 //!   provider accepts the schema as strict (`strict`). Another schema isn't strict for OpenAI, and becomes an instruction in the system prompt
