@@ -145,7 +145,10 @@ impl ApiRequest {
         if !model.takes_images && !conversation.images().is_empty() {
             return Err(InvalidRequest::at(messages, format!("The model `{}` takes no images.", model.name)));
         }
-        if let Some(effort) = conversation.effort.filter(|effort| *effort != NO_EFFORT)
+        // In its own format, Anthropic refuses an effort that the model doesn't have, unless the owner has listed those that it has.
+        let is_passed_on = self.format == ApiFormat::Messages && wire_format == WireFormat::Anthropic;
+        let is_unlisted = is_passed_on && model.efforts.is_empty() && model.thinking != Thinking::None;
+        if let Some(effort) = conversation.effort.filter(|effort| *effort != NO_EFFORT && !is_unlisted)
             && !model.efforts.iter().any(|known| known == effort)
         {
             let message = match model.efforts.as_slice() {

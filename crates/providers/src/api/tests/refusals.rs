@@ -188,4 +188,14 @@ fn reasoning_is_refused_for_models_without_it() {
         assert_eq!(refused.as_deref(), is_refused.then_some("thinking"), "{setting}");
         assert!(request.check(&thinking).is_ok());
     }
+    // Coding agents send an effort with each request. If the owner has listed none, Anthropic decides.
+    let body =
+        json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "output_config": {"effort": "max"}});
+    let request = parse(ApiFormat::Messages, &body);
+    let refused = |model: &Model| request.check(model).err().and_then(|error| error.param);
+    let effort = Some("output_config.effort".to_owned());
+    assert_eq!([refused(&thinking), refused(&plain)], [effort.clone(), effort.clone()], "not one of the listed ones");
+    let [thinking, plain] = [thinking, plain].map(|model| Model { efforts: Vec::new(), ..model });
+    assert_eq!([refused(&thinking), refused(&plain)], [None, effort]);
+    assert_eq!(request.body(&thinking, Tokens(9))["output_config"]["effort"], "max");
 }
