@@ -91,7 +91,7 @@ impl Usage {
     }
 }
 
-/// The cache marks of an API request: the longest lifetime that it marks.
+/// How a provider is to cache a prompt: the longest lifetime that is marked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CacheMarks {
     /// It has no marks.

@@ -1,6 +1,7 @@
 //! Client for the Anthropic Messages API and for compatible servers by base URL: <https://docs.anthropic.com/en/api/messages>
 
-use crate::http;
+use crate::error::Failure;
+use crate::http::{self, Rejection};
 use crate::messages::Messages;
 use crate::{ModelRequest, Opened, Provider, ProviderError};
 use base64::Engine as _;
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 /// Default base URL.
 pub const BASE_URL: &str = "https://api.anthropic.com";
+
+/// Settings of sampling, those first that are removed if a server rejects a combination.
+const SAMPLING: [&str; 3] = ["top_k", "top_p", "temperature"];
 
 /// Client for one server with the Messages API.
 pub struct Anthropic {
@@ -38,15 +42,28 @@ impl Anthropic {
 #[async_trait::async_trait]
 impl Provider for Anthropic {
     async fn open(&self, request: &ModelRequest<'_>) -> Result<Opened, ProviderError> {
-        let mut http_request =
-            self.client.post(&self.url).header("anthropic-version", "2023-06-01").json(&body(request));
-        if let Some(key) = &self.key {
-            http_request = http_request.header("x-api-key", key.expose_secret());
+        let mut body = body(request);
+        loop {
+            let mut http_request = self.client.post(&self.url).header("anthropic-version", "2023-06-01").json(&body);
+            if let Some(key) = &self.key {
+                http_request = http_request.header("x-api-key", key.expose_secret());
+            }
+            let reader = Box::new(Messages::default());
+            match http::open(http_request, reader, request.timeouts, request.raw.is_some()).await {
+                Ok(chunks) => return Ok(Opened { chunks, learned: None }),
+                Err(Rejection::Status(failure)) if drop_sampling(&mut body, &failure) => {}
+                Err(rejection) => return Err(rejection.into()),
+            }
         }
-        let chunks = http::open(http_request, Box::new(Messages::default()), request.timeouts, request.raw.is_some());
-        let chunks = chunks.await?;
-        Ok(Opened { chunks, learned: None })
     }
+}
+
+/// Removes the setting of sampling that the server rejected, if the request has it. Returns whether the request is worth sending again: a rejected
+/// request costs nothing. Which models take one, two or none of them is in no list, and clients send them to every model.
+fn drop_sampling(body: &mut Value, failure: &Failure) -> bool {
+    let Some(fields) = body.as_object_mut() else { return false };
+    let rejected = SAMPLING.iter().find(|name| fields.contains_key(**name) && failure.rejects(name));
+    rejected.is_some_and(|name| fields.remove(*name).is_some())
 }
 
 /// Builds a message's content: its text, or its images followed by its text, in the order that models read best.

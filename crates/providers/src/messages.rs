@@ -29,6 +29,8 @@ struct Counts {
     short_write: u64,
     long_write: u64,
     output: u64,
+    /// Whether output was counted after the head of a stream, whose count is that of the first tokens.
+    has_final_output: bool,
 }
 
 impl Counts {
@@ -63,7 +65,8 @@ impl Counts {
             reasoning: Tokens(0),
         };
         // Every prompt has tokens, and the lifetimes are parts of the whole.
-        ReportedUsage { usage, is_consistent: usage.prompt() > Tokens(0) && (parts == 0 || parts == cache_write) }
+        let adds_up = usage.prompt() > Tokens(0) && (parts == 0 || parts == cache_write);
+        ReportedUsage { usage, is_consistent: adds_up && self.has_final_output }
     }
 }
 
@@ -80,8 +83,10 @@ impl Messages {
             }
             block => self.read_block(0, block, out),
         }
-        self.read_usage(message, out);
-        self.ending.note_reason(lenient::text(message, "/stop_reason").unwrap_or_default())
+        let reason = lenient::text(message, "/stop_reason").unwrap_or_default();
+        // Only a whole response has its reason here.
+        self.read_usage(message, !reason.is_empty(), out);
+        self.ending.note_reason(reason)
     }
 
     /// Reads a block, its beginning, or a delta of it. Text at the beginning of a block is part of it.
@@ -114,8 +119,12 @@ impl Messages {
         }
     }
 
-    fn read_usage(&mut self, event: &Value, out: &mut Vec<Chunk>) {
-        let has_counts = self.counts.add(&event["usage"]) | self.counts.add(&event["delta"]["usage"]);
+    /// Reads the counts of an event. `is_final` is whether its output is that of the whole response.
+    fn read_usage(&mut self, event: &Value, is_final: bool, out: &mut Vec<Chunk>) {
+        let usages = [&event["usage"], &event["delta"]["usage"]];
+        let counts_output = |usage: &&Value| lenient::count(usage, &["/output_tokens"]).is_some_and(|count| count > 0);
+        self.counts.has_final_output |= is_final && usages.iter().any(counts_output);
+        let has_counts = usages.into_iter().fold(false, |has_counts, usage| self.counts.add(usage) | has_counts);
         if has_counts {
             out.push(Chunk::Usage(self.counts.reported()));
         }
@@ -136,11 +145,11 @@ impl Reader for Messages {
             "content_block_start" => self.read_block(index(event), &event["content_block"], out),
             "content_block_delta" => self.read_block(index(event), &event["delta"], out),
             "message_delta" => {
-                self.read_usage(event, out);
+                self.read_usage(event, true, out);
                 self.ending.note_reason(lenient::text(event, "/delta/stop_reason").unwrap_or_default())?;
             }
             "message_stop" => {
-                self.read_usage(event, out);
+                self.read_usage(event, true, out);
                 if !self.ending.is_known() && !self.ending.has_output {
                     return Err(Fault::Empty);
                 }

@@ -5,7 +5,7 @@ use crate::AppState;
 use crate::failure::internal;
 use crate::turn::html::render_answer;
 use crate::turn::providers::own_cache_marks;
-use domain::{MessageStatus, Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
+use domain::{CacheMarks, MessageStatus, Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
 use providers::estimate;
 use quota::{Caps, KeyCaps, Spent};
 use std::sync::{Mutex, PoisonError};
@@ -101,12 +101,14 @@ async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn
     };
     let reasoning = count(&streamed.reasoning, streamed.reasoning_events);
     let output = turn.unlogged_output.unwrap_or_else(|| count(&streamed.text, streamed.text_events) + reasoning);
-    // The row of a turn of the chat doesn't have its marks.
-    let own_marks =
-        model.filter(|_| turn.unlogged_output.is_none()).map(|row| own_cache_marks(&row.model, turn.estimated));
-    let marks = own_marks.unwrap_or(turn.cache_marks);
-    let usage = Usage { output, reasoning, ..Usage::of_uncounted_prompt(turn.estimated, marks) };
     let prices = store::model::price(&app.db, &turn.model, turn.call.created_at).await?;
+    // The row of a turn of the chat that an earlier release has written doesn't have its marks.
+    let own_marks = match (model, &prices, turn.unlogged_output) {
+        (Some(row), Some(prices), None) => own_cache_marks(&row.model, prices, turn.estimated),
+        _ => CacheMarks::None,
+    };
+    let marks = turn.cache_marks.max(own_marks);
+    let usage = Usage { output, reasoning, ..Usage::of_uncounted_prompt(turn.estimated, marks) };
     let (price_id, cost) = prices.map_or((turn.price_id, Picos::ZERO), |prices| prices.price(&usage));
     let html = render_answer(app, &streamed.text, turn.turn_id).await;
     let recorded = store::turn::record(

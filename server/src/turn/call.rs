@@ -250,16 +250,20 @@ async fn finish(app: &AppState, call: &CallRequest, mut running: RunningTurn) {
     let mut answer = stream(app, &mut running).await;
     let RunningTurn { turn, chunks, reply, .. } = running;
     let Some(reply) = reply else { return };
-    if drain::is_due(&turn.model, &answer) {
+    if !drain::is_due(&turn.model, &answer) {
+        // Cancels the call.
+        drop(chunks);
+    } else if call.idempotency_hash.is_some() {
+        // The stored answer has the usage of the ledger, which isn't known before.
+        drain::read(app, &turn, chunks, &mut answer.receipt).await;
+    } else {
         // The API client doesn't wait while the rest of the call is read.
         let (so_far, _) = close(Grant::of(&turn), &answer, Uncounted::Streamed);
-        end_reply(app, call, reply, &answer, &so_far).await;
+        reply.complete(&so_far).send();
         drain::read(app, &turn, chunks, &mut answer.receipt).await;
         let usage = close_ended(&turn, &answer);
         return record_and_settle(app, turn, &answer, usage).await;
     }
-    // Dropping the chunks cancels the call.
-    drop(chunks);
     let usage = close_ended(&turn, &answer);
     if let Some(problem) = answer.problem() {
         release_claim(app, call).await;
@@ -319,13 +323,6 @@ async fn record_held(
         recorded = &mut recording => recorded,
         () = renew_lease(app, turn.turn_id, &turn.reservation, FIRST_BEAT) => recording.await,
     }
-}
-
-/// Ends the reply of a call that was stopped or cut off, while the rest of it is still read.
-async fn end_reply(app: &AppState, call: &CallRequest, reply: Reply, answer: &Answer, usage: &Usage) {
-    let complete = reply.complete(usage);
-    store_answer(app, call, answer, complete.answer.as_ref()).await;
-    complete.send();
 }
 
 /// Stores the answer to a request with an `Idempotency-Key`. A call that was stopped has none. Returns false if that failed.

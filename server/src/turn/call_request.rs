@@ -2,6 +2,7 @@
 
 use super::admit::{check_circuit, check_verified};
 use super::prompt::{Fallback, fallback_offer, fitted_fallback, max_token_request, pick, run_counting};
+use super::providers::cache_marks;
 use super::turn_request::max_cost;
 use crate::AppState;
 use crate::failure::Failure;
@@ -62,8 +63,9 @@ pub(super) struct PreparedCall {
     pub fallback: Option<Fallback>,
     pub counted: Estimate,
     pub demand: Demand,
-    /// How the request marks its prompt to be cached.
+    /// How the prompt is to be cached, by the requested model and by the fallback.
     pub cache_marks: CacheMarks,
+    fallback_marks: CacheMarks,
 }
 
 impl PreparedCall {
@@ -76,14 +78,14 @@ impl PreparedCall {
     /// Returns the maximum cost, whichever model answers.
     pub fn max_cost(&self) -> Picos {
         let all = self.demand.input + self.demand.output_max;
-        let cost = |model: &Model, price: &PriceList, input: u64| {
+        let cost = |model: &Model, price: &PriceList, input: u64, marks: CacheMarks| {
             let output = all.saturating_sub(input);
-            let marked =
-                Usage { output: Tokens(output), ..Usage::of_uncounted_prompt(Tokens(input), self.cache_marks) };
+            let marked = Usage { output: Tokens(output), ..Usage::of_uncounted_prompt(Tokens(input), marks) };
             max_cost(model, price, input, output).max(price.price(&marked).1)
         };
-        let own = cost(&self.model, &self.price, self.demand.input);
-        self.fallback.as_ref().map_or(own, |other| own.max(cost(&other.model, &other.price, other.estimated.0)))
+        let own = cost(&self.model, &self.price, self.demand.input, self.cache_marks);
+        let others = |other: &Fallback| cost(&other.model, &other.price, other.estimated.0, self.fallback_marks);
+        self.fallback.as_ref().map_or(own, |other| own.max(others(other)))
     }
 }
 
@@ -103,7 +105,21 @@ pub(super) async fn prepare(
     let demand = demand(&viewer.plan, &model, counted, request)?;
     let fallback = fallback(app, call, context, &model, demand).await?;
     check_circuit(app, &model, fallback.as_ref())?;
-    Ok(PreparedCall { model, price, fallback, counted, demand, cache_marks: request.cache_marks() })
+    let cache_marks = |model: &Model, price: &PriceList, estimated: Tokens| {
+        cache_marks(Some(request.as_ref()), model, price, estimated)
+    };
+    Ok(PreparedCall {
+        cache_marks: cache_marks(&model, &price, counted.estimated),
+        fallback_marks: fallback
+            .as_ref()
+            .map(|other| cache_marks(&other.model, &other.price, other.estimated))
+            .unwrap_or_default(),
+        model,
+        price,
+        fallback,
+        counted,
+        demand,
+    })
 }
 
 /// Returns a model by its name, if plan and key allow it and it can be called.

@@ -4,6 +4,7 @@
 use super::attempt::{Cause, Failed, Interruption, Opening, attempt, interrupted, prepare, store_learned_limit};
 use super::not_opened::NotOpened;
 use super::prompt::Fallback;
+use super::providers::own_cache_marks;
 use super::state::{OtherCall, PendingTurn};
 use crate::AppState;
 use crate::failure::internal;
@@ -175,6 +176,7 @@ async fn add_call(app: &AppState, pending: &PendingTurn, fallback: &Fallback) ->
         model: &fallback.model.name,
         price_id: fallback.price.tier(fallback.estimated).id,
         estimated: fallback.estimated,
+        cache_marks: own_cache_marks(&fallback.model, &fallback.price, fallback.estimated),
     };
     match store::turn::add_hedge_call(&app.db, &hedge).await {
         Ok(true) => {}

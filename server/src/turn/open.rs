@@ -4,6 +4,7 @@ use super::attempt::{Failed, Interruption, attempt};
 use super::drain;
 use super::hedge;
 use super::not_opened::NotOpened;
+use super::providers::cache_marks;
 use super::state::{OpenedTurn, PendingTurn};
 use super::undo::{Bill, undo};
 use crate::AppState;
@@ -87,6 +88,7 @@ async fn fall_back(app: &AppState, pending: &mut PendingTurn, provider_failed: b
         model: &fallback.model.name,
         price_id: fallback.price.tier(fallback.estimated).id,
         estimated: fallback.estimated,
+        cache_marks: cache_marks(pending.api.as_deref(), &fallback.model, &fallback.price, fallback.estimated),
         now: AppState::now(),
     };
     match store::turn::add_fallback_call(&app.db, &fallback_call).await {

@@ -41,7 +41,7 @@ pub(super) async fn persist(
     };
     let TurnRequest { viewer, chat_request, model, price, effort, fallback, hedge_after, prompt, counted, .. } =
         request;
-    let cache_marks = own_cache_marks(&model, counted.estimated);
+    let cache_marks = own_cache_marks(&model, &price, counted.estimated);
     let pending = PendingTurn {
         started_conversation: prompt.conversation_id.is_none(),
         is_temporary: chat_request.is_temporary,
@@ -107,7 +107,7 @@ impl PromptCall {
     /// Returns the admitted call, which has no fallback.
     pub fn admitted(self, owner: CallOwner, viewer: Viewer, turn_id: TurnId, reservation: Reservation) -> AdmittedCall {
         let Self { model, price, messages, counted, demand: _ } = self;
-        let cache_marks = own_cache_marks(&model, counted.estimated);
+        let cache_marks = own_cache_marks(&model, &price, counted.estimated);
         AdmittedCall {
             owner,
             viewer,
@@ -251,6 +251,7 @@ async fn insert(
             counted: counted.counted,
             estimated: counted.estimated,
             reserved: Tokens(reservation.permit.reserved()),
+            cache_marks: own_cache_marks(model, price, counted.estimated),
             now,
         },
     )

@@ -6,7 +6,8 @@ use super::circuit::Circuit;
 use super::endpoint::{Endpoint, whole_ms};
 use crate::Config;
 use domain::{
-    CacheMarks, Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, UserId, WireFormat,
+    CacheMarks, Model, ModelName, OutputLimit, PriceList, PromptMessage, Provider, ProviderName, Tokens, UserId,
+    WireFormat,
 };
 use limits::Permit;
 use providers::api::ApiRequest;
@@ -93,9 +94,20 @@ pub(super) fn sets_breakpoints(model: &Model, estimated: Tokens) -> bool {
     model.provider.wire_format == WireFormat::Anthropic && model.min_cacheable.is_some_and(|min| estimated >= min)
 }
 
-/// Returns how a prompt of this size that this server has written marks what its provider is to cache.
-pub(crate) fn own_cache_marks(model: &Model, estimated: Tokens) -> CacheMarks {
-    if sets_breakpoints(model, estimated) { CacheMarks::Short } else { CacheMarks::None }
+/// Returns how a prompt of this size that this server has written marks what its provider is to cache. OpenAI caches, and bills that, without marks.
+pub(crate) fn own_cache_marks(model: &Model, price: &PriceList, estimated: Tokens) -> CacheMarks {
+    let is_unmarked = model.provider.wire_format == WireFormat::OpenAi && price.tier(estimated).cache_write.is_some();
+    if is_unmarked || sets_breakpoints(model, estimated) { CacheMarks::Short } else { CacheMarks::None }
+}
+
+/// Returns the same of a prompt that an API client may have written.
+pub(super) fn cache_marks(api: Option<&ApiRequest>, model: &Model, price: &PriceList, estimated: Tokens) -> CacheMarks {
+    match api {
+        None => own_cache_marks(model, price, estimated),
+        // No breakpoints are added to the request of an API client.
+        Some(request) if model.provider.wire_format == WireFormat::Anthropic => request.cache_marks(model),
+        Some(request) => request.cache_marks(model).max(own_cache_marks(model, price, estimated)),
+    }
 }
 
 impl Providers {

@@ -1,7 +1,7 @@
 //! The states of a turn between admission and its end.
 
 use super::prompt::{Fallback, Prompt};
-use super::providers::own_cache_marks;
+use super::providers::{cache_marks, own_cache_marks};
 use super::reply::Reply;
 use domain::{CacheMarks, ConversationId, Model, ModelName, Picos, PriceList, Tokens, TurnId, Usage, Viewer};
 use providers::Chunks;
@@ -74,13 +74,11 @@ pub(crate) struct PendingTurn {
 }
 
 impl PendingTurn {
-    /// Continues with the fallback's call. `other_input` is the input of the first call if that may be billed. The request of an API client keeps
-    /// its cache marks.
+    /// Continues with the fallback's call. `other_input` is the input of the first call if that may be billed.
     pub fn switch_to_fallback(&mut self, fallback: Fallback, call: PendingCall, other_input: Tokens) {
         self.turn.switch_to_fallback(fallback, call, other_input);
-        if self.api.is_none() {
-            self.turn.cache_marks = own_cache_marks(&self.turn.model, self.turn.estimated);
-        }
+        let ActiveTurn { model, price, estimated, .. } = &self.turn;
+        self.turn.cache_marks = cache_marks(self.api.as_deref(), model, price, *estimated);
     }
 }
 
@@ -125,7 +123,8 @@ pub(crate) struct OtherCall {
 
 impl OtherCall {
     pub fn of(model: &Model, price: &PriceList, estimated: Tokens, has_failed: bool) -> Self {
-        let usage = Usage { input: estimated, ..Usage::default() };
+        // Only turns of the chat are hedged.
+        let usage = Usage::of_uncounted_prompt(estimated, own_cache_marks(model, price, estimated));
         Self { model: model.name.clone(), estimated, cost: price.price(&usage).1, has_failed }
     }
 }

@@ -78,8 +78,9 @@ pub(super) fn max_cost(model: &Model, price: &PriceList, input: u64, output: u64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::providers::own_cache_marks;
     use crate::turn::testing::model;
-    use domain::{MicrosPerMillion, ModelPriceId, Price, Thinking};
+    use domain::{CacheMarks, MicrosPerMillion, ModelPriceId, Price, Thinking};
 
     /// The hold covers a prompt that is written to the cache, in the tier of its length.
     #[test]
@@ -103,7 +104,10 @@ mod tests {
         model.min_cacheable = None;
         model.provider.wire_format = WireFormat::OpenAi;
         assert_eq!(cost(&model, 4_000), 4_000 * 125);
+        assert_eq!(own_cache_marks(&model, &price, Tokens(4_000)), CacheMarks::Short, "OpenAI needs no marks");
         let cheap_writes = PriceList::new(vec![Price { cache_write: Some(MicrosPerMillion(1)), ..tier(0, 100) }]);
         assert_eq!(max_cost(&model, &cheap_writes.unwrap(), 4_000, 5).0, 4_000 * 100);
+        let no_writes = PriceList::new(vec![Price { cache_write: None, ..tier(0, 100) }]).unwrap();
+        assert_eq!(own_cache_marks(&model, &no_writes, Tokens(4_000)), CacheMarks::None);
     }
 }

@@ -1,6 +1,6 @@
 //! A request independent of its format, borrowed from the request's JSON.
 
-use domain::Role;
+use domain::{CacheMarks, Role};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -8,11 +8,13 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Conversation<'a> {
     /// The texts of the system prompt, wherever they are in the conversation.
-    pub system: Vec<&'a str>,
+    pub system: Vec<SystemText<'a>>,
     /// The messages. Consecutive ones have different authors.
     pub turns: Vec<Turn<'a>>,
     /// The tools that the model may call.
     pub tools: Vec<Tool<'a>>,
+    /// Whether tools are strict unless they say otherwise, if the provider accepts their schema as strict.
+    pub is_strict_by_default: bool,
     /// Which tool the model must call.
     pub tool_choice: Option<ToolChoice<'a>>,
     /// Whether the model may call several tools at once.
@@ -35,6 +37,21 @@ pub(crate) struct Conversation<'a> {
     pub verbosity: Option<&'a str>,
     /// Fields of messages that are only passed on, as JSON. They count as part of the prompt.
     pub extra: Vec<String>,
+}
+
+/// A text of the system prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SystemText<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// How the prompt is to be cached up to here.
+    pub cache: CacheMarks,
+}
+
+impl<'a> From<&'a str> for SystemText<'a> {
+    fn from(text: &'a str) -> Self {
+        Self { text, cache: CacheMarks::None }
+    }
 }
 
 /// A message.
@@ -80,6 +97,10 @@ pub(crate) enum Part<'a> {
     },
     /// Reasoning that Anthropic sent encrypted.
     RedactedThinking(&'a str),
+    /// The end of a prefix to cache, which the part before is the last of.
+    CacheBreakpoint(CacheMarks),
+    /// The end of a message of the model, which another one of it follows.
+    MessageEnd,
 }
 
 /// An image of a message.
@@ -107,6 +128,8 @@ pub(crate) struct Tool<'a> {
     pub parameters: Option<&'a Value>,
     /// Whether arguments must match the schema.
     pub strict: Option<bool>,
+    /// How the prompt is to be cached up to here.
+    pub cache: CacheMarks,
 }
 
 /// Which tool the model calls.
@@ -149,9 +172,28 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    /// Appends a message of the model. Its text is kept apart from that of a message before it.
+    pub fn push_assistant(&mut self, parts: Vec<Part<'a>>) {
+        if let Some(last) = self.turns.last_mut().filter(|last| last.role == Role::Assistant) {
+            last.parts.push(Part::MessageEnd);
+        }
+        self.push(Role::Assistant, parts);
+    }
+
     /// Returns the whole system prompt.
     pub fn system_text(&self) -> String {
-        self.system.join("\n\n")
+        self.system.iter().map(|part| part.text).collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// Returns the mark of each prefix to cache.
+    pub fn breakpoints(&self) -> impl Iterator<Item = CacheMarks> {
+        let tools = self.tools.iter().map(|tool| tool.cache);
+        let system = self.system.iter().map(|text| text.cache);
+        let parts = self.turns.iter().flat_map(|turn| &turn.parts).map(|part| match part {
+            Part::CacheBreakpoint(marks) => *marks,
+            _ => CacheMarks::None,
+        });
+        tools.chain(system).chain(parts).filter(|marks| *marks != CacheMarks::None)
     }
 
     /// Lists the images, also those in results of tools.
@@ -169,4 +211,19 @@ impl<'a> Conversation<'a> {
         self.turns.iter().for_each(|turn| add(&turn.parts, &mut out));
         out
     }
+}
+
+/// Returns how a `cache_control` marks what it belongs to.
+pub(crate) fn cache_marks(control: &Value) -> CacheMarks {
+    match (control.is_object(), control.get("ttl")) {
+        (false, _) => CacheMarks::None,
+        (true, Some(ttl)) if *ttl != "5m" => CacheMarks::Long,
+        (true, _) => CacheMarks::Short,
+    }
+}
+
+/// Returns the breakpoint that an object with a `cache_control` is followed by.
+pub(crate) fn breakpoint(object: &Value) -> Option<Part<'static>> {
+    let marks = cache_marks(&object["cache_control"]);
+    (marks != CacheMarks::None).then_some(Part::CacheBreakpoint(marks))
 }

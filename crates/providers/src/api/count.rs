@@ -32,7 +32,7 @@ impl Count {
     /// Counts a conversation.
     pub fn of(conversation: &Conversation<'_>) -> Self {
         let mut count = Self { text: ONCE, ..Self::default() };
-        conversation.system.iter().for_each(|text| count.add(text));
+        conversation.system.iter().for_each(|part| count.add(part.text));
         conversation.extra.iter().for_each(|text| count.add(text));
         conversation.stop.iter().for_each(|text| count.add(text));
         for turn in &conversation.turns {
@@ -80,6 +80,8 @@ impl Count {
                 Part::Thinking { text, signature } => {
                     [text.as_ref(), *signature].into_iter().for_each(|text| self.add(text))
                 }
+                Part::CacheBreakpoint(_) => {}
+                Part::MessageEnd => self.text += PER_PART,
             }
         }
     }

@@ -10,10 +10,11 @@
 //!   and tool calls are numbered in their order.
 //! - Another format: text, images, tool definitions, calls and results, reasoning with its signature (to and from Anthropic), the choice of
 //!   tools, parallel calls, stop sequences, sampling, effort, verbosity and structured output. Penalties, seeds and `top_k` are left out: they
-//!   cost nothing and change no meaning. Of temperature and `top_p`, Anthropic gets one, and no defaults. `check` refuses what can't be
-//!   translated.
-//! - Structured output: a strict JSON schema uses the other provider's structured output (`response_format`, `output_config.format`). A schema
-//!   that isn't strict and `json_object` become an instruction in the system prompt for Anthropic, which has neither.
+//!   cost nothing and change no meaning. Of temperature and `top_p`, Anthropic gets one, no defaults, and none that it rejects for the model. `cache_control` of chat completions
+//!   becomes Anthropic's, wherever `LiteLLM` accepts it. `check` refuses what can't be translated.
+//! - Structured output: a strict JSON schema uses the other provider's structured output (`response_format`, `output_config.format`), if that
+//!   provider accepts the schema as strict (`strict`). Another schema isn't strict for OpenAI, and becomes an instruction in the system prompt
+//!   for Anthropic, which has no such schemas and no `json_object`. Tools are strict by the same rule; those of responses by default, as at OpenAI.
 //! - Reasoning: in chat completions it is `reasoning_content`, and with Anthropic's signatures `thinking_blocks`, as `LiteLLM` names them. In
 //!   responses it is a `reasoning` item, whose `encrypted_content` carries the signature.
 
@@ -27,6 +28,7 @@ mod images;
 mod parse;
 mod request;
 mod response;
+mod strict;
 
 pub use error::{InvalidRequest, error_body};
 pub use format::ApiFormat;

@@ -1,7 +1,7 @@
 //! A request of the API.
 
 use super::body;
-use super::conversation::Conversation;
+use super::conversation::{Conversation, cache_marks};
 use super::count::Count;
 use super::error::InvalidRequest;
 use super::format::ApiFormat;
@@ -15,6 +15,8 @@ use std::sync::OnceLock;
 const NO_EFFORT: &str = "none";
 /// Maximum number of stop sequences of chat completions.
 const OPENAI_STOPS: usize = 4;
+/// Maximum number of breakpoints of Anthropic's cache.
+const ANTHROPIC_BREAKPOINTS: usize = 4;
 /// Maximum number of values in a body. Each takes many times the memory of the two bytes that it may have there.
 const MAX_VALUES: usize = 200_000;
 
@@ -103,28 +105,28 @@ impl ApiRequest {
         self.bytes
     }
 
-    /// Returns how the request marks prefixes to be cached. A provider may bill a marked prompt at the price of cache writes.
+    /// Returns how the request that a model's provider gets marks prefixes to be cached. The provider may bill a marked prompt at the price of
+    /// cache writes.
     #[must_use]
-    pub fn cache_marks(&self) -> CacheMarks {
-        fn mark(control: &Value) -> CacheMarks {
-            match (control.is_object(), control.get("ttl")) {
-                (false, _) => CacheMarks::None,
-                (true, Some(ttl)) if *ttl != "5m" => CacheMarks::Long,
-                (true, _) => CacheMarks::Short,
-            }
-        }
+    pub fn cache_marks(&self, model: &Model) -> CacheMarks {
         fn marks(value: &Value) -> CacheMarks {
             match value {
                 Value::Object(fields) => {
-                    let own = fields.get("cache_control").map_or(CacheMarks::None, mark);
+                    let own = fields.get("cache_control").map_or(CacheMarks::None, cache_marks);
                     fields.values().map(marks).fold(own, Ord::max)
                 }
                 Value::Array(items) => items.iter().map(marks).fold(CacheMarks::None, Ord::max),
                 _ => CacheMarks::None,
             }
         }
-        // Servers that pass chat completions on to Anthropic's models take the same marks.
-        marks(&self.json)
+        match (self.format, model.provider.wire_format) {
+            // Servers that pass chat completions on to Anthropic's models take the same marks.
+            (ApiFormat::ChatCompletions, WireFormat::OpenAi) | (ApiFormat::Messages, WireFormat::Anthropic) => {
+                marks(&self.json)
+            }
+            (_, WireFormat::Anthropic) => self.conversation().breakpoints().max().unwrap_or_default(),
+            (_, WireFormat::OpenAi | WireFormat::Demo) => CacheMarks::None,
+        }
     }
 
     /// Estimates the prompt's tokens for a model: an upper bound of text, tools, schemas, images and framing. Texts are counted once per
@@ -143,7 +145,10 @@ impl ApiRequest {
         if !model.takes_images && !conversation.images().is_empty() {
             return Err(InvalidRequest::at(messages, format!("The model `{}` takes no images.", model.name)));
         }
-        if let Some(effort) = conversation.effort.filter(|effort| *effort != NO_EFFORT)
+        // In its own format, Anthropic refuses an effort that the model doesn't have, unless the owner has listed those that it has.
+        let is_passed_on = self.format == ApiFormat::Messages && wire_format == WireFormat::Anthropic;
+        let is_unlisted = is_passed_on && model.efforts.is_empty() && model.thinking != Thinking::None;
+        if let Some(effort) = conversation.effort.filter(|effort| *effort != NO_EFFORT && !is_unlisted)
             && !model.efforts.iter().any(|known| known == effort)
         {
             let message = match model.efforts.as_slice() {
@@ -167,6 +172,10 @@ impl ApiRequest {
         if conversation.stop.len() > OPENAI_STOPS && wire_format == WireFormat::OpenAi {
             let param = if self.format == ApiFormat::Messages { "stop_sequences" } else { "stop" };
             return Err(InvalidRequest::at(param, format!("The model `{}` takes at most {OPENAI_STOPS}.", model.name)));
+        }
+        if wire_format == WireFormat::Anthropic && conversation.breakpoints().count() > ANTHROPIC_BREAKPOINTS {
+            let message = format!("The model `{}` takes at most {ANTHROPIC_BREAKPOINTS} of them.", model.name);
+            return Err(InvalidRequest::at("cache_control", message));
         }
         Ok(())
     }

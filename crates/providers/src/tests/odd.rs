@@ -11,10 +11,11 @@ const U: &str = "9 0 0 0 2 0";
 const QUOTA: &str = "refused: OutOfCredit { status: 429 }";
 
 /// File, reasoning, text, usage, and the end or the error. "refused" is an error before the head is sent.
-const CASES: [(&str, &str, &str, &str, &str); 89] = [
+const CASES: [(&str, &str, &str, &str, &str); 90] = [
     ("43-both-names", "", "", "", "refused: Refused { status: 400, kind: \"BadRequest\" }"),
     ("43-extra-forbidden", "", "", "", "refused: Refused { status: 422, kind: \"invalid_request_error\" }"),
     ("44-adds-up-to-nothing", "", "42", "9 0 0 0 4 0 ~", "Complete"),
+    ("44-anthropic-no-final-usage", "", "42", "9 0 0 0 1 0 ~", "Complete"),
     ("44-cache-writes", "", "42", "100 600 500 0 5 0", "Complete"),
     ("44-cached-beside", "", "42", "30 1000 0 0 5 0", "Complete"),
     ("44-hidden-reasoning", "", "42", "7 0 0 0 200 0", "Complete"),
@@ -70,7 +71,7 @@ const CASES: [(&str, &str, &str, &str, &str); 89] = [
     ("52-whole-in-one-event", "", "42", U, "Complete"),
     ("53-anthropic-done", "", "42", U, "Complete"),
     ("53-anthropic-done-first", "", "42", U, "Complete"),
-    ("53-anthropic-words-then-error", "", "42", "9 0 0 0 1 0", "StreamFailed(\"overloaded_error\")"),
+    ("53-anthropic-words-then-error", "", "42", "9 0 0 0 1 0 ~", "StreamFailed(\"overloaded_error\")"),
     ("53-words-and-error-in-one-event", "", "42", "", "StreamFailed(\"server_error\")"),
     ("53-words-then-error", "", "42", "", "StreamFailed(\"upstream_error\")"),
     ("53-words-then-garbage", "", "42", "", "StreamFailed(\"unexpected JSON\")"),

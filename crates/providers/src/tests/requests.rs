@@ -163,6 +163,37 @@ async fn anthropic_marks_what_is_cached() {
     assert_eq!(sent[0].1["output_config"], json!({"effort": "low"}));
 }
 
+/// The latest models take no sampling, others not every combination. What is rejected is left out, each setting once.
+#[tokio::test]
+async fn rejected_sampling_is_left_out() {
+    let rejected = |message: &str| {
+        let body = json!({"type": "error", "error": {"type": "invalid_request_error", "message": message}});
+        rejection("400 Bad Request", &body)
+    };
+    let both = "`temperature` and `top_p` cannot both be specified for this model. Please use only one.";
+    let responses = vec![rejected(both), rejected("`temperature` is deprecated for this model."), rejected("No.")];
+    let (url, requests) = serve(responses);
+    let raw = json!({"model": "m", "messages": [], "temperature": 0.2, "top_p": 0.9});
+    let request = ModelRequest {
+        model: &ModelName("m".into()),
+        system: "",
+        messages: &[],
+        max_output: Tokens(64),
+        output_limit: None,
+        effort: None,
+        caches: false,
+        timeouts: Timeouts::default(),
+        raw: Some(&raw),
+    };
+    let client = Anthropic::new(Some(&url), None, Duration::from_secs(5)).unwrap();
+    let error = client.open(&request).await.err().unwrap();
+    assert!(matches!(error, ProviderError::Refused { status: 400, .. }), "{error}");
+    let sent = requests.join().unwrap();
+    let sampling: Vec<_> =
+        sent.iter().map(|(_, body)| (body["temperature"].as_f64(), body["top_p"].as_f64())).collect();
+    assert_eq!(sampling, [(Some(0.2), Some(0.9)), (Some(0.2), None), (None, None)]);
+}
+
 /// Each format has its own shape for images; a breakpoint is at the last block.
 #[tokio::test]
 async fn images_are_sent_in_the_shape_of_each_format() {

@@ -6,7 +6,7 @@
 
 use super::PendingCall;
 use crate::Result;
-use domain::{ModelName, ModelPriceId, Tokens, TurnId};
+use domain::{CacheMarks, ModelName, ModelPriceId, Tokens, TurnId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -25,6 +25,8 @@ pub struct HedgeCall<'a> {
     pub price_id: ModelPriceId,
     /// Estimated input tokens for the fallback.
     pub estimated: Tokens,
+    /// How the fallback's prompt is to be cached.
+    pub cache_marks: CacheMarks,
 }
 
 /// Adds the pending call. It shares the turn's reservation, which has room for its input. Returns false if the turn has ended.
@@ -34,9 +36,9 @@ pub struct HedgeCall<'a> {
 pub async fn add_hedge_call(db: impl PgExecutor<'_>, hedge: &HedgeCall<'_>) -> Result<bool> {
     let done = sqlx::query!(
         "insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
-                               estimated_tokens, reserved_tokens, created_at, api_key_id)
+                               estimated_tokens, reserved_tokens, created_at, api_key_id, cache_marks)
          select $3, u.turn_id, 0, purpose, u.user_id, u.subject, $4, $5, 'pending', counted_tokens, $6, reserved_tokens, u.created_at,
-                u.api_key_id
+                u.api_key_id, $8::text
          from ai_usage u join turn t on t.turn_id = u.turn_id
          where u.created_at = $1 and u.ai_usage_id = $2 and u.turn_id = $7 and u.status = 'pending' and t.ended_at is null
          for no key update of t",
@@ -47,6 +49,7 @@ pub async fn add_hedge_call(db: impl PgExecutor<'_>, hedge: &HedgeCall<'_>) -> R
         Uuid::from(hedge.price_id),
         hedge.estimated.to_db(),
         Uuid::from(hedge.turn_id),
+        hedge.cache_marks.as_str(),
     )
     .execute(db)
     .await?;

@@ -93,7 +93,7 @@ pub struct ExpiredTurn {
     pub price_id: ModelPriceId,
     /// Estimated input tokens.
     pub estimated: Tokens,
-    /// How the request of an API client marks its prompt to be cached.
+    /// How the prompt is to be cached.
     pub cache_marks: CacheMarks,
     /// Output tokens that were reserved for a demo on the site, a call by API, a summary or a title, whose output is in no log that another server
     /// reads; `None` for turns of the chat.

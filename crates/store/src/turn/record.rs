@@ -87,10 +87,12 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
                and (select count(*) from ended_turn) >= 0
              returning u.turn_id
            ), other_call as (
-             -- The call of a hedged turn that was given up: its provider may bill the prompt.
-             update ai_usage u set status = 'failed', usage_source = 'estimated', input_tokens = u.estimated_tokens, settled_at = i.at,
-                    cost_usd = u.estimated_tokens::numeric * p.input_micros_per_million / 1000000000000,
-                    provider_failed = i.other_failed
+             -- The call of a hedged turn that was given up: its provider may bill the prompt, which it may have written to its cache.
+             update ai_usage u set status = 'failed', usage_source = 'estimated', settled_at = i.at, provider_failed = i.other_failed,
+                    input_tokens = case when u.cache_marks is null then u.estimated_tokens else 0 end,
+                    cache_write_tokens = case when u.cache_marks is null then 0 else u.estimated_tokens end,
+                    cost_usd = u.estimated_tokens::numeric * coalesce(case when u.cache_marks is not null then p.cache_write_micros_per_million end,
+                      p.input_micros_per_million) / 1000000000000
              from input i, model_price p
              where u.created_at = i.created_at and u.turn_id = i.turn_id and u.ai_usage_id <> i.ai_usage_id and u.status = 'pending'
                and p.model_price_id = u.model_price_id and (select count(*) from final_row) >= 0

@@ -4,8 +4,8 @@ use super::withdraw::{WithdrawnTurn, remove_messages};
 use crate::message::StoredHtml;
 use crate::{Db, Result};
 use domain::{
-    AiUsageId, AttachmentId, ChatSettings, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos,
-    Tokens, TurnId, Usage, UsageSource, UserId,
+    AiUsageId, AttachmentId, CacheMarks, ChatSettings, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId,
+    Picos, Tokens, TurnId, Usage, UsageSource, UserId,
 };
 use sqlx::PgExecutor;
 use sqlx::types::Json;
@@ -72,6 +72,8 @@ pub struct NewTurn<'a> {
     pub estimated: Tokens,
     /// Tokens reserved in the meters.
     pub reserved: Tokens,
+    /// How the prompt is to be cached.
+    pub cache_marks: CacheMarks,
     /// When the turn was admitted. Its usage counts at this time.
     pub now: OffsetDateTime,
 }
@@ -130,7 +132,7 @@ async fn write(db: impl PgExecutor<'_>, turn: &NewTurn<'_>, call: PendingCall, a
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
                     $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut, $18::text as html,
                     $19::smallint as html_version, $20::boolean as is_at_end, $21::uuid as parent_id, $22::uuid as expected_leaf_id,
-                    $23::boolean as is_temporary, $24::jsonb as settings, $25::uuid[] as attachments, $26::uuid as edit_of
+                    $23::boolean as is_temporary, $24::jsonb as settings, $25::uuid[] as attachments, $26::uuid as edit_of, $27::text as cache_marks
            ), existing_conversation as (
              select c.conversation_id, c.leaf_id from conversation c join input i using (conversation_id, user_id)
              where i.new_title is null and c.deleted_at is null for no key update of c
@@ -162,9 +164,8 @@ async fn write(db: impl PgExecutor<'_>, turn: &NewTurn<'_>, call: PendingCall, a
              update attachment f set message_id = i.question_id, position = array_position(i.attachments, f.attachment_id)
              from input i, attached a where f.attachment_id = a.attachment_id and exists (select from new_turn)
            ), pending as (
-             insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens, estimated_tokens, reserved_tokens, created_at)
-             select i.ai_usage_id, i.turn_id, i.user_id, i.subject, i.model, i.model_price_id, 'pending', i.counted_tokens, i.estimated_tokens, i.reserved_tokens, i.at
-             from input i, new_turn
+             insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens, estimated_tokens, reserved_tokens, created_at, cache_marks)
+             select i.ai_usage_id, i.turn_id, i.user_id, i.subject, i.model, i.model_price_id, 'pending', i.counted_tokens, i.estimated_tokens, i.reserved_tokens, i.at, i.cache_marks from input i, new_turn
            )
            select exists (select from new_turn) as "is_new!", not exists (select from place) as "has_changed!",
                   new_title is not null or exists (select from existing_conversation) as "has_conversation!",
@@ -197,6 +198,7 @@ async fn write(db: impl PgExecutor<'_>, turn: &NewTurn<'_>, call: PendingCall, a
         Json(turn.settings) as _,
         &turn.attachments.iter().map(|id| Uuid::from(*id)).collect::<Vec<_>>(),
         turn.edit_of.map(Uuid::from),
+        turn.cache_marks.as_str(),
     )
     .fetch_one(db)
     .await
@@ -275,6 +277,8 @@ pub struct FallbackCall<'a> {
     pub price_id: ModelPriceId,
     /// Estimated input tokens for the fallback.
     pub estimated: Tokens,
+    /// How the fallback's prompt is to be cached.
+    pub cache_marks: CacheMarks,
     /// Current time.
     pub now: OffsetDateTime,
 }
@@ -294,7 +298,7 @@ pub async fn add_fallback_call(db: impl PgExecutor<'_>, fallback: &FallbackCall<
          insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
                                estimated_tokens, reserved_tokens, created_at, api_key_id, cache_marks)
          select $4, turn_id, call_no + 1, purpose, user_id, subject, $5, $6, 'pending', counted_tokens, $7, reserved_tokens, created_at, api_key_id,
-                cache_marks
+                $10::text
          from failed where turn_id = $8",
         fallback.failed.created_at,
         Uuid::from(fallback.failed.id),
@@ -305,6 +309,7 @@ pub async fn add_fallback_call(db: impl PgExecutor<'_>, fallback: &FallbackCall<
         fallback.estimated.to_db(),
         Uuid::from(fallback.turn_id),
         fallback.provider_failed,
+        fallback.cache_marks.as_str(),
     )
     .execute(db)
     .await?;
@@ -349,13 +354,15 @@ pub async fn undo(db: &Db, undone: &UndoneTurn) -> Result<()> {
         // Closes every pending call: a fallback's row may have been written although its statement reported an error. If there are two, the
         // other one is closed with its estimated input.
         "update ai_usage u set status = 'failed', usage_source = case when is_other then 'estimated' else $5 end, settled_at = $4,
-           input_tokens = case when is_other then u.estimated_tokens else $6 end,
-           cache_write_tokens = case when is_other then 0::bigint else $9 end,
-           cache_write_long_tokens = case when is_other then 0::bigint else $10 end,
+           input_tokens = case when not is_other then $6 when u.cache_marks is null then u.estimated_tokens else 0::bigint end,
+           cache_write_tokens = case when not is_other then $9 when u.cache_marks is null then 0::bigint else u.estimated_tokens end,
+           cache_write_long_tokens = case when not is_other then $10 when u.cache_marks = 'long' then u.estimated_tokens else 0::bigint end,
            cost_usd = case when is_other then u.estimated_tokens::numeric * price / 1000000000000 else $7 end,
            provider_failed = $8
          from (
-           select ai_usage_id, p.input_micros_per_million as price, count(*) over () > 1 and ai_usage_id <> $3 as is_other
+           select ai_usage_id, count(*) over () > 1 and ai_usage_id <> $3 as is_other,
+                  coalesce(case when cache_marks = 'long' then p.cache_write_long_micros_per_million end,
+                           case when cache_marks is not null then p.cache_write_micros_per_million end, p.input_micros_per_million) as price
            from ai_usage join model_price p using (model_price_id)
            where created_at = $1 and turn_id = $2 and status = 'pending'
          ) pending

@@ -4,8 +4,8 @@ use super::company::Member;
 use super::content::{self, Exchange};
 use anyhow::ensure;
 use domain::{
-    ChatSettings, ConversationId, MessageStatus, ModelName, Outcome, PriceList, Tokens, TurnId, Usage, UsageSource,
-    UserId,
+    CacheMarks, ChatSettings, ConversationId, MessageStatus, ModelName, Outcome, PriceList, Tokens, TurnId, Usage,
+    UsageSource, UserId,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -169,6 +169,7 @@ impl<'a> Ledger<'a> {
             // Estimates are a little too high, more so for longer answers.
             estimated: Tokens(usage.prompt().0 * (98 + usage.output.0 % 13) / 100),
             reserved: usage.counted(),
+            cache_marks: CacheMarks::None,
             now: at,
         };
         let InsertOutcome::New(call, _) = store::turn::write_pending(self.db, &new).await? else {

@@ -8,7 +8,7 @@ use crate::http::origin::Client;
 use axum::extract::FromRequestParts;
 use domain::{ApiEndpoint, ApiKey, ApiKeyId, ApiKeyState, Problem, ProblemKind, Viewer};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::time::Instant;
 use time::OffsetDateTime;
 
@@ -90,9 +90,20 @@ impl FromRequestParts<AppState> for ApiCaller {
     }
 }
 
+/// Returns the value of the header `x-api-key`. Anthropic's clients send it empty beside `Authorization` if their variable for it is set but empty,
+/// as instructions for gateways say.
+fn x_api_key(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(X_API_KEY).filter(|value| !value.is_empty())
+}
+
+/// Returns the value of the header that authenticates a request.
+pub(super) fn credential(headers: &HeaderMap) -> Option<&HeaderValue> {
+    x_api_key(headers).or_else(|| headers.get(header::AUTHORIZATION))
+}
+
 /// Returns the secret that a request carries: `None` without one, `Some(None)` if it isn't text.
 fn secret_of(headers: &HeaderMap) -> Option<Option<&str>> {
-    if let Some(value) = headers.get(X_API_KEY) {
+    if let Some(value) = x_api_key(headers) {
         return Some(value.to_str().ok().map(str::trim));
     }
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok();
@@ -179,7 +190,6 @@ fn note_use(app: &AppState, id: ApiKeyId, now: OffsetDateTime) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn a_key_is_read_from_either_header() {
@@ -195,6 +205,10 @@ mod tests {
             assert_eq!(secret(header::AUTHORIZATION, value), Some(None), "{value}");
         }
         assert_eq!(secret_of(&HeaderMap::new()), None);
+        // Claude Code with ANTHROPIC_AUTH_TOKEN, and ANTHROPIC_API_KEY set to nothing.
+        let [empty, bearer] = ["", "Bearer sk-a"].map(HeaderValue::from_static);
+        let both = HeaderMap::from_iter([(X_API_KEY, empty), (header::AUTHORIZATION, bearer.clone())]);
+        assert_eq!((secret_of(&both), credential(&both)), (Some(Some("sk-a")), Some(&bearer)));
     }
 
     #[test]

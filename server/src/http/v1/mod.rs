@@ -57,9 +57,7 @@ async fn protect(State(app): State<AppState>, request: Request, next: Next) -> R
         app.protection.forwards.note(peer, AppState::now());
     }
     let limits = &app.protection.api;
-    let headers = request.headers();
-    // The header that authenticates.
-    let token = headers.get("x-api-key").or_else(|| headers.get(header::AUTHORIZATION));
+    let token = caller::credential(request.headers());
     let key = token.and_then(|token| token.to_str().ok()).map(|token| limits.session_key(token));
     let mut response = match limits.count(client.network(), key) {
         Ok(()) => next.run(request).await,

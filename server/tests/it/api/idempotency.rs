@@ -1,9 +1,9 @@
 //! Requests with an `Idempotency-Key`.
 
-use super::{CHAT, FORMATS, HAIKU, MESSAGES, MINI, Program, app, body, rows, until_called};
+use super::{CHAT, FORMATS, HAIKU, MESSAGES, MINI, Program, app, body, rows, until_called, usage_of};
 use http::StatusCode;
 use reqwest::Response;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 async fn send(program: &Program, key: &str, path: &str, body: &Value) -> Response {
     program.request("POST", path).header("idempotency-key", key).json(body).send().await.unwrap()
@@ -101,4 +101,23 @@ async fn a_request_without_an_answer_can_be_sent_again() {
     assert_eq!(send(&program, "again", CHAT, &request).await.status(), StatusCode::CONFLICT);
     app.sql("update api_call set created_at = created_at - interval '2 minutes'").await;
     assert_eq!(send(&program, "again", CHAT, &request).await.status(), StatusCode::OK);
+}
+
+/// A call that was cut off is read on, because its model may reason. The answer that is stored has the usage that the ledger gets then.
+#[tokio::test]
+async fn the_answer_of_a_cut_off_call_has_its_final_usage() {
+    let app = app().await;
+    app.user("ann@example.com").await;
+    app.sql("update model set thinking = 'optional' where model = 'claude-haiku-4-5'").await;
+    let program = Program::of(&app, "ann@example.com").await;
+    let mut request = body(MESSAGES, HAIKU, "{{words:2000}}{{endless}}", false);
+    request["max_tokens"] = json!(20);
+    let first = send(&program, "cut", MESSAGES, &request).await.text().await.unwrap();
+    let row = rows(&app).await.remove(0);
+    assert_eq!((row.status.as_str(), row.usage_source.as_deref()), ("truncated", Some("exact")), "{row:?}");
+    let again = send(&program, "cut", MESSAGES, &request).await.text().await.unwrap();
+    assert_eq!(again, first);
+    let answer: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(usage_of(MESSAGES, &answer["usage"]), (row.input, row.output));
+    assert_eq!(answer["stop_reason"], "max_tokens");
 }

@@ -1,6 +1,7 @@
 //! Programs that go away, and providers and servers that fail, while a call is running.
 
 use super::{CHAT, FORMATS, HAIKU, MESSAGES, MINI, Program, app, body, events_of, rows, until_called};
+use crate::app::TestApp;
 use crate::process::Process;
 use crate::turns::assert_all_settled;
 use http::StatusCode;
@@ -61,26 +62,55 @@ async fn a_program_that_goes_away_stops_its_call() {
     assert_all_settled(&app, &ann).await;
 }
 
-/// Field note 20: a provider may bill a prompt with cache marks as a write to its cache. If its usage is lost, that is charged as an estimate.
+/// Sends a request with a cache mark, whose model never responds, and goes away once `check` holds for the pending call.
+async fn abandon(app: &TestApp, program: &Program, (path, model): (&str, &str), text: &str, check: &'static str) {
+    let content = json!([{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}]);
+    let call = json!({"model": model, "max_tokens": 500, "messages": [{"role": "user", "content": content}]});
+    let checked = async {
+        until_called(app, text).await;
+        app.until(check).await;
+    };
+    tokio::select! {
+        response = program.request("POST", path).json(&call).send() => panic!("{response:?}"),
+        () = checked => {}
+    }
+    rows(app).await;
+}
+
+/// Field note 20: a provider may bill a prompt with cache marks as a write to its cache, and OpenAI one without. It is held, and if its usage is
+/// lost, charged as an estimate. A fallback whose format has no marks writes nothing.
 #[tokio::test]
 async fn a_marked_prompt_without_a_count_is_charged_as_a_cache_write() {
     let app = app().await;
     let ann = app.user("ann@example.com").await;
     let program = Program::of(&app, "ann@example.com").await;
-    let text = "{{mute}} marked";
-    let content = json!([{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}]);
-    let call = json!({"model": HAIKU, "max_tokens": 500, "messages": [{"role": "user", "content": content}]});
-    tokio::select! {
-        response = program.request("POST", MESSAGES).json(&call).send() => panic!("{response:?}"),
-        () = until_called(&app, text) => {}
+    app.sql(
+        "insert into model_price (model_price_id, model, effective_at, input_micros_per_million, cache_write_micros_per_million,
+                                  output_micros_per_million)
+         values (gen_random_uuid(), 'gpt-5-mini', now() - interval '1 hour', 250000, 312500, 2000000)",
+    )
+    .await;
+    let held = "select coalesce(bool_and(c.cost_usd * 1000000000000 = u.estimated_tokens * p.cache_write_micros_per_million
+                  + (u.reserved_tokens - u.estimated_tokens) * p.output_micros_per_million), false)
+                from metered_call c join ai_usage u using (turn_id, created_at) join model_price p using (model_price_id)
+                where u.status = 'pending'";
+    for (path, model) in [(MESSAGES, HAIKU), (CHAT, HAIKU), (CHAT, MINI), (MESSAGES, MINI)] {
+        abandon(&app, &program, (path, model), &format!("{{{{mute}}}} {path} {model}"), held).await;
     }
-    rows(&app).await;
     let charged =
-        "select count(*) = 1 and bool_and(cache_marks = 'short' and usage_source = 'estimated' and input_tokens = 0
+        "select count(*) = 4 and bool_and(cache_marks = 'short' and usage_source = 'estimated' and input_tokens = 0
             and cache_write_tokens = estimated_tokens and cache_write_tokens > 0 and cache_write_long_tokens = 0
             and cost_usd * 1000000000000
               = output_tokens * p.output_micros_per_million + estimated_tokens * p.cache_write_micros_per_million)
         from ai_usage join model_price p using (model_price_id)";
+    assert!(app.one::<bool>(charged).await);
+    app.sql("update model set fallback = 'gpt-4o-mini' where model = 'claude-haiku-4-5'").await;
+    app.add_provider("elsewhere", "anthropic", "http://127.0.0.1:9", None).await;
+    app.move_model(HAIKU, "elsewhere").await;
+    let is_unmarked = "select exists (select from ai_usage where model = 'gpt-4o-mini' and cache_marks is null)";
+    abandon(&app, &program, (MESSAGES, HAIKU), "{{mute}} elsewhere", is_unmarked).await;
+    let charged =
+        "select input_tokens = estimated_tokens and cache_write_tokens = 0 from ai_usage where model = 'gpt-4o-mini'";
     assert!(app.one::<bool>(charged).await);
     assert_all_settled(&app, &ann).await;
 }

@@ -37,6 +37,8 @@ async fn contradicting_numbers_are_marked_as_estimates() {
     let ann = app.user("ann@example.com").await;
     for (model, text, input, output) in [
         (MINI, "{{fixture:44-adds-up-to-nothing}}", Some(9), 4),
+        // The head's count is not that of the response.
+        (HAIKU, "{{fixture:44-anthropic-no-final-usage}}", Some(9), 2),
         (MINI, "{{words:30}}{{nousage}}", None, 60),
         (HAIKU, "{{words:30}}{{nousage}}", None, 60),
         (MINI, "{{words:30}}{{bill:40,0,0,0,0,0}}", Some(40), 60),

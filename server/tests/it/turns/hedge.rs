@@ -11,7 +11,7 @@ use uuid::Uuid;
 const FIRST: &str = "gpt-5-mini";
 const FALLBACK: &str = "claude-haiku-4-5";
 
-/// Configures the first model to call the fallback too after `ms` milliseconds of silence.
+/// Configures the first model to call the fallback too after `ms` milliseconds of silence. The fallback's prompts are cached.
 async fn hedged(app: &TestApp, ms: i32) {
     sqlx::query("update model set fallback = $1, hedge_after_ms = $2 where model = $3")
         .bind(FALLBACK)
@@ -20,18 +20,20 @@ async fn hedged(app: &TestApp, ms: i32) {
         .execute(&app.db)
         .await
         .unwrap();
-    sqlx::query("update model set daily_spend_usd = 5").execute(&app.db).await.unwrap();
+    sqlx::query("update model set daily_spend_usd = 5, min_cacheable = 1").execute(&app.db).await.unwrap();
 }
 
-/// A ledger row: call number, model, status, usage source, and whether input and cost are the estimate.
+/// A ledger row: call number, model, status, usage source, and whether input and cost are the estimate, of a write to the cache where there is one.
 type Row = (i32, String, String, String, bool);
 
 async fn rows(app: &TestApp) -> Vec<Row> {
     sqlx::query_as(
         "select call_no, u.model, status, usage_source,
-                input_tokens = estimated_tokens and cost_usd = estimated_tokens * p.input_micros_per_million / 1000000000000.0 and output_tokens = 0
+                case u.model when $1 then input_tokens else cache_write_tokens end = estimated_tokens and output_tokens = 0
+                and cost_usd = estimated_tokens * coalesce(p.cache_write_micros_per_million, p.input_micros_per_million) / 1000000000000.0
          from ai_usage u join model_price p using (model_price_id) order by call_no",
     )
+    .bind(FIRST)
     .fetch_all(&app.db)
     .await
     .unwrap()

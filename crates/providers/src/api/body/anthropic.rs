@@ -1,7 +1,8 @@
 //! Translates a conversation to Anthropic's Messages.
 
-use crate::api::conversation::{Conversation, Image, OutputFormat, Part, Tool, ToolChoice};
-use domain::{Model, Tokens};
+use crate::api::conversation::{Conversation, Image, OutputFormat, Part, SystemText, Tool, ToolChoice};
+use crate::api::strict;
+use domain::{CacheMarks, Model, Tokens};
 use serde_json::{Map, Value, json};
 
 /// The default of temperature and `top_p` in both formats. It is also Anthropic's highest temperature; chat completions go up to 2.
@@ -10,16 +11,16 @@ const DEFAULT_SAMPLING: f64 = 1.0;
 /// Returns the body of a message without its model and limit.
 pub(crate) fn messages(conversation: &Conversation<'_>, model: &Model, max_output: Tokens) -> Value {
     let mut body = Map::new();
-    let system = system(conversation);
-    if !system.is_empty() {
-        body.insert("system".into(), system.into());
+    let limits = strict::AnthropicLimits::of(conversation);
+    if let Some(system) = system(conversation, &limits) {
+        body.insert("system".into(), system);
     }
     let turns = conversation.turns.iter().filter_map(|turn| {
-        let blocks: Vec<Value> = turn.parts.iter().filter_map(block).collect();
+        let blocks = blocks(&turn.parts);
         (!blocks.is_empty()).then(|| json!({"role": turn.role.as_str(), "content": content(blocks)}))
     });
     body.insert("messages".into(), turns.collect());
-    add_tools(conversation, &mut body);
+    add_tools(conversation, &limits, &mut body);
     if !conversation.stop.is_empty() {
         body.insert("stop_sequences".into(), json!(conversation.stop));
     }
@@ -28,7 +29,9 @@ pub(crate) fn messages(conversation: &Conversation<'_>, model: &Model, max_outpu
     if let Some(effort) = conversation.effort.filter(|effort| model.efforts.iter().any(|known| known == effort)) {
         config.insert("effort".into(), effort.into());
     }
-    if let Some(OutputFormat::JsonSchema { schema, strict: true, .. }) = &conversation.output {
+    if let Some(OutputFormat::JsonSchema { schema, strict: true, .. }) = &conversation.output
+        && limits.accept(schema)
+    {
         config.insert("format".into(), json!({"type": "json_schema", "schema": schema}));
     }
     if !config.is_empty() {
@@ -48,13 +51,14 @@ fn sampling<'a>(conversation: &Conversation<'a>) -> Option<(&'static str, &'a Va
     sent.find(|(_, value)| value.as_f64().is_some_and(|value| value < DEFAULT_SAMPLING))
 }
 
-/// Returns the system prompt, with an instruction where the output must be JSON that isn't guaranteed by a strict schema.
-fn system(conversation: &Conversation<'_>) -> String {
+/// Returns the system prompt, with an instruction where the output must be JSON that isn't guaranteed by a strict schema: one text, or blocks if a
+/// part of it is to be cached.
+fn system(conversation: &Conversation<'_>, limits: &strict::AnthropicLimits) -> Option<Value> {
     let instruction = match &conversation.output {
         Some(OutputFormat::JsonObject) => {
             "Respond with one valid JSON object and nothing else: no explanation and no code fence.".to_owned()
         }
-        Some(OutputFormat::JsonSchema { schema, description, strict: false, .. }) => {
+        Some(OutputFormat::JsonSchema { schema, description, strict, .. }) if !strict || !limits.accept(schema) => {
             let description = description.map(|text| format!(" It is described as: {text}")).unwrap_or_default();
             format!(
                 "Respond with JSON that matches this JSON schema and nothing else: no explanation and no code fence.{description}\n{schema}"
@@ -62,16 +66,53 @@ fn system(conversation: &Conversation<'_>) -> String {
         }
         _ => String::new(),
     };
-    let texts = [conversation.system_text(), instruction];
-    texts.iter().filter(|text| !text.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n\n")
+    let texts = conversation.system.iter().copied().chain([SystemText::from(instruction.as_str())]);
+    let texts: Vec<_> = texts.filter(|part| !part.text.is_empty()).collect();
+    if texts.iter().all(|part| part.cache == CacheMarks::None) {
+        let texts: Vec<&str> = texts.iter().map(|part| part.text).collect();
+        return (!texts.is_empty()).then(|| texts.join("\n\n").into());
+    }
+    let blocks = texts.iter().map(|part| {
+        let mut block = json!({"type": "text", "text": part.text});
+        set_breakpoint(&mut block, part.cache);
+        block
+    });
+    Some(blocks.collect())
+}
+
+/// Marks the end of a prefix to cache.
+fn set_breakpoint(block: &mut Value, marks: CacheMarks) {
+    match marks {
+        CacheMarks::None => {}
+        CacheMarks::Short => block["cache_control"] = json!({"type": "ephemeral"}),
+        CacheMarks::Long => block["cache_control"] = json!({"type": "ephemeral", "ttl": "1h"}),
+    }
 }
 
 /// Returns a content: the text alone if there is nothing else.
 fn content(mut blocks: Vec<Value>) -> Value {
     match blocks.as_mut_slice() {
-        [block] if block["type"] == "text" => block["text"].take(),
+        [block] if block["type"] == "text" && block.get("cache_control").is_none() => block["text"].take(),
         _ => blocks.into(),
     }
+}
+
+/// Returns the blocks of parts. Reasoning can't be marked, and neither can what has no block.
+fn blocks(parts: &[Part<'_>]) -> Vec<Value> {
+    let mut blocks: Vec<Value> = Vec::new();
+    let mut can_be_marked = false;
+    for part in parts {
+        if let Part::CacheBreakpoint(marks) = part {
+            if let Some(last) = blocks.last_mut().filter(|_| can_be_marked) {
+                set_breakpoint(last, *marks);
+            }
+            continue;
+        }
+        let block = block(part);
+        can_be_marked = block.is_some() && !matches!(part, Part::Thinking { .. } | Part::RedactedThinking(_));
+        blocks.extend(block);
+    }
+    blocks
 }
 
 /// Returns a block. Empty texts are rejected, and so is reasoning without a signature.
@@ -99,6 +140,7 @@ fn block(part: &Part<'_>) -> Option<Value> {
             Some(json!({"type": "thinking", "thinking": text, "signature": signature}))
         }
         Part::RedactedThinking(data) => Some(json!({"type": "redacted_thinking", "data": data})),
+        Part::CacheBreakpoint(_) | Part::MessageEnd => None,
     }
 }
 
@@ -118,12 +160,12 @@ fn call_id(id: &str) -> String {
 }
 
 /// Adds the tools. Calls in the conversation need a definition even if no tool is offered any more.
-fn add_tools(conversation: &Conversation<'_>, body: &mut Map<String, Value>) {
+fn add_tools(conversation: &Conversation<'_>, limits: &strict::AnthropicLimits, body: &mut Map<String, Value>) {
     let calls = conversation.turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
         Part::ToolCall { name, .. } => Some(*name),
         _ => None,
     });
-    let mut tools: Vec<Value> = conversation.tools.iter().map(definition).collect();
+    let mut tools: Vec<Value> = conversation.tools.iter().map(|tool| definition(tool, limits)).collect();
     let mut choice = conversation.tool_choice;
     if tools.is_empty() {
         let mut names: Vec<&str> = calls.collect();
@@ -150,11 +192,15 @@ fn add_tools(conversation: &Conversation<'_>, body: &mut Map<String, Value>) {
     body.insert("tool_choice".into(), choice);
 }
 
-fn definition(tool: &Tool<'_>) -> Value {
+fn definition(tool: &Tool<'_>, limits: &strict::AnthropicLimits) -> Value {
     let schema = tool.parameters.cloned().unwrap_or_else(|| json!({"type": "object", "properties": {}}));
     let mut definition = json!({"name": tool.name, "input_schema": schema});
     if let Some(description) = tool.description {
         definition["description"] = description.into();
     }
+    if tool.strict == Some(true) && tool.parameters.is_some_and(|schema| limits.accept(schema)) {
+        definition["strict"] = true.into();
+    }
+    set_breakpoint(&mut definition, tool.cache);
     definition
 }

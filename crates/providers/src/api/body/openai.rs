@@ -1,6 +1,7 @@
 //! Translates a conversation to a chat completion.
 
 use crate::api::conversation::{Conversation, Image, OutputFormat, Part, ToolChoice, Turn};
+use crate::api::strict;
 use domain::{Model, Role};
 use serde_json::{Map, Value, json};
 
@@ -59,7 +60,7 @@ fn add_user(turn: &Turn<'_>, messages: &mut Vec<Value>) {
                 messages.push(json!({"role": "tool", "tool_call_id": id, "content": texts.concat()}));
                 shown.extend(parts.iter().filter(|part| matches!(part, Part::Image(_))));
             }
-            Part::Text("") => {}
+            Part::Text("") | Part::CacheBreakpoint(_) => {}
             part => shown.push(part),
         }
     }
@@ -71,8 +72,16 @@ fn add_user(turn: &Turn<'_>, messages: &mut Vec<Value>) {
     messages.push(json!({"role": "user", "content": content}));
 }
 
+/// Adds the message of the model's turn. Calls and their results must follow each other, so that messages are joined, with a blank line between
+/// their texts.
 fn add_assistant(turn: &Turn<'_>, messages: &mut Vec<Value>) {
-    let text: String = turn.parts.iter().filter_map(text_of).collect();
+    let mut texts: Vec<String> = turn
+        .parts
+        .split(|part| *part == Part::MessageEnd)
+        .map(|parts| parts.iter().filter_map(text_of).collect())
+        .collect();
+    texts.retain(|text| !text.is_empty());
+    let text = texts.join("\n\n");
     let calls: Vec<Value> = turn.parts.iter().filter_map(call).collect();
     let mut message = json!({"role": "assistant", "content": text});
     if !calls.is_empty() {
@@ -122,7 +131,8 @@ fn add_tools(conversation: &Conversation<'_>, body: &mut Map<String, Value>) {
         if let Some(parameters) = tool.parameters {
             function["parameters"] = parameters.clone();
         }
-        if let Some(strict) = tool.strict {
+        let is_default = || conversation.is_strict_by_default && tool.parameters.is_some_and(strict::openai_accepts);
+        if let Some(strict) = tool.strict.or_else(|| is_default().then_some(true)) {
             function["strict"] = strict.into();
         }
         json!({"type": "function", "function": function})

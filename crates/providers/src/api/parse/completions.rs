@@ -1,7 +1,7 @@
 //! Reads requests for chat completions: <https://platform.openai.com/docs/api-reference/chat/create>
 
 use super::{MAX_MESSAGES, MAX_PARTS, Parsed, keep_rest, max_output, model, output, service_tier, tools};
-use crate::api::conversation::{Conversation, Part};
+use crate::api::conversation::{Conversation, Part, breakpoint, cache_marks};
 use crate::api::fields::{Fields, Read};
 use crate::api::images;
 use domain::Role;
@@ -74,6 +74,9 @@ fn read_tools<'a>(fields: &mut Fields<'a>, conversation: &mut Conversation<'a>) 
         let function = tool.value("function").ok_or_else(|| tool.invalid("function", "is required"))?;
         tools::definition(&mut Fields::new(function, tool.at("function"))?, "parameters", conversation)?;
         keep_rest(&tool, conversation);
+        if let (Some(read), Some(control)) = (conversation.tools.last_mut(), tool.value("cache_control")) {
+            read.cache = read.cache.max(cache_marks(control));
+        }
     }
     tools::read_openai_choice(fields, Some("function"), conversation)
 }
@@ -85,16 +88,28 @@ fn read_message<'a>(value: &'a Value, path: String, conversation: &mut Conversat
     message.refuse("function_call", "use `tool_calls`")?;
     message.refuse("audio", "only text and images are")?;
     let mut parts = read_content(&mut message, conversation)?;
+    let mark = breakpoint(value);
     match role {
         "system" | "developer" => {
-            for part in parts {
-                let Part::Text(text) = part else { return Err(message.invalid("content", "must be text")) };
-                conversation.system.push(text);
+            for part in parts.into_iter().chain(mark) {
+                match part {
+                    Part::Text(text) => conversation.system.push(text.into()),
+                    Part::CacheBreakpoint(marks) => {
+                        if let Some(last) = conversation.system.last_mut() {
+                            last.cache = last.cache.max(marks);
+                        }
+                    }
+                    _ => return Err(message.invalid("content", "must be text")),
+                }
             }
         }
         "tool" => {
             let id = message.required_text("tool_call_id")?;
-            conversation.push(Role::User, vec![Part::ToolResult { id, parts, is_error: false }]);
+            // A result is marked as a whole.
+            let (marks, parts): (Vec<_>, _) =
+                parts.into_iter().partition(|part| matches!(part, Part::CacheBreakpoint(_)));
+            let result = Part::ToolResult { id, parts, is_error: false };
+            conversation.push(Role::User, [result].into_iter().chain(marks).chain(mark).collect());
         }
         "assistant" => {
             if let Some(refusal) = message.text("refusal")? {
@@ -102,10 +117,10 @@ fn read_message<'a>(value: &'a Value, path: String, conversation: &mut Conversat
             }
             let mut all = read_thinking(&mut message)?;
             all.append(&mut parts);
-            all.extend(read_calls(&mut message, conversation)?);
+            all.extend(read_calls(&mut message, conversation)?.into_iter().chain(mark));
             conversation.push(Role::Assistant, all);
         }
-        _ => conversation.push(Role::User, parts),
+        _ => conversation.push(Role::User, parts.into_iter().chain(mark).collect()),
     }
     keep_rest(&message, conversation);
     Ok(())
@@ -118,8 +133,12 @@ fn read_content<'a>(message: &mut Fields<'a>, conversation: &mut Conversation<'a
         Some(Value::String(text)) => Ok(vec![Part::Text(text)]),
         Some(_) => {
             let path = message.at("content");
-            let parts = message.list("content", MAX_PARTS)?.iter().enumerate();
-            parts.map(|(position, part)| read_part(part, format!("{path}[{position}]"), conversation)).collect()
+            let mut parts = Vec::new();
+            for (position, part) in message.list("content", MAX_PARTS)?.iter().enumerate() {
+                parts.push(read_part(part, format!("{path}[{position}]"), conversation)?);
+                parts.extend(breakpoint(part));
+            }
+            Ok(parts)
         }
     }
 }

@@ -4,6 +4,7 @@ use super::{MAX_MESSAGES, MAX_PARTS, Parsed, keep_rest, max_output, model, outpu
 use crate::api::conversation::{Conversation, Part, ToolChoice};
 use crate::api::fields::{Fields, Read};
 use crate::api::images;
+use crate::api::strict;
 use domain::Role;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -27,7 +28,7 @@ pub(super) fn read(body: &Value) -> Read<Parsed<'_>> {
     read_cache_control(&mut fields)?;
     for part in read_blocks(&mut fields, "system", &mut conversation)? {
         let Part::Text(text) = part else { return Err(fields.invalid("system", "must be text")) };
-        conversation.system.push(text);
+        conversation.system.push(text.into());
     }
     for (position, message) in fields.list("messages", MAX_MESSAGES)?.iter().enumerate() {
         read_message(message, format!("messages[{position}]"), &mut conversation)?;
@@ -80,6 +81,11 @@ fn read_tools<'a>(fields: &mut Fields<'a>, conversation: &mut Conversation<'a>) 
         tools::only_functions(&mut tool, &["custom"])?;
         read_cache_control(&mut tool)?;
         tools::definition(&mut tool, "input_schema", conversation)?;
+        // The request is only translated for OpenAI, which accepts fewer schemas.
+        if let Some(tool) = conversation.tools.last_mut() {
+            tool.strict =
+                tool.strict.filter(|is_strict| !is_strict || tool.parameters.is_some_and(strict::openai_accepts));
+        }
     }
     if let Some(choice) = fields.value("tool_choice") {
         let mut choice = Fields::new(choice, "tool_choice")?;
@@ -101,7 +107,7 @@ fn read_message<'a>(value: &'a Value, path: String, conversation: &mut Conversat
     let parts = read_blocks(&mut message, "content", conversation)?;
     match role {
         Some("user") => conversation.push(Role::User, parts),
-        Some("assistant") => conversation.push(Role::Assistant, parts),
+        Some("assistant") => conversation.push_assistant(parts),
         _ => return Err(message.invalid("role", "must be user or assistant")),
     }
     keep_rest(&message, conversation);

@@ -2,6 +2,7 @@
 
 use crate::api::conversation::OutputFormat;
 use crate::api::fields::{Fields, Read};
+use crate::api::strict;
 use serde_json::Value;
 
 /// Reads `response_format` of chat completions, whose schema is one level deeper than the type.
@@ -27,13 +28,15 @@ pub(super) fn of_responses(value: &Value) -> Read<Option<OutputFormat<'_>>> {
     }
 }
 
-/// Reads `output_config.format` of messages, which is always strict.
+/// Reads `output_config.format` of messages, which is always strict. The request is only translated for OpenAI, which accepts fewer schemas as
+/// strict.
 pub(super) fn of_messages(value: &Value) -> Read<Option<OutputFormat<'_>>> {
     let mut fields = Fields::new(value, "output_config.format")?;
     fields.name("type", &["json_schema"])?;
     let schema = schema(&mut fields)?;
     fields.finish()?;
-    Ok(Some(OutputFormat::JsonSchema { name: "output", description: None, schema, strict: true }))
+    let strict = strict::openai_accepts(schema);
+    Ok(Some(OutputFormat::JsonSchema { name: "output", description: None, schema, strict }))
 }
 
 fn schema_of<'a>(fields: &mut Fields<'a>) -> Read<OutputFormat<'a>> {

@@ -2,7 +2,7 @@
 //! whole conversation.
 
 use super::{MAX_MESSAGES, MAX_PARTS, Parsed, keep_rest, max_output, model, output, service_tier, tools};
-use crate::api::conversation::{Conversation, Part};
+use crate::api::conversation::{Conversation, Part, SystemText};
 use crate::api::error::InvalidRequest;
 use crate::api::fields::{Fields, Read};
 use crate::api::images;
@@ -23,7 +23,8 @@ pub(super) fn read(body: &Value) -> Read<Parsed<'_>> {
     let max_output = max_output(&mut fields, "max_output_tokens")?;
     refuse(&mut fields)?;
     fields.allow(&["metadata", "user", "safety_identifier", "prompt_cache_key", "stream_options"]);
-    conversation.system.extend(fields.text("instructions")?);
+    conversation.system.extend(fields.text("instructions")?.map(SystemText::from));
+    conversation.is_strict_by_default = true;
     match fields.value("input") {
         Some(Value::String(text)) => conversation.push(Role::User, vec![Part::Text(text)]),
         _ => {
@@ -118,11 +119,11 @@ fn read_message<'a>(item: &mut Fields<'a>, conversation: &mut Conversation<'a>) 
     let parts = read_content(item, "content")?;
     match role {
         Some("user") => conversation.push(Role::User, parts),
-        Some("assistant") => conversation.push(Role::Assistant, parts),
+        Some("assistant") => conversation.push_assistant(parts),
         Some(_) => {
             for part in parts {
                 let Part::Text(text) = part else { return Err(item.invalid("content", "must be text")) };
-                conversation.system.push(text);
+                conversation.system.push(text.into());
             }
         }
         None => return Err(item.invalid("role", "is required")),

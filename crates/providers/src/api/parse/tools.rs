@@ -1,9 +1,10 @@
 //! Reads definitions of tools and the choice of one.
 
 use super::keep_rest;
-use crate::api::conversation::{Conversation, Tool, ToolChoice};
+use crate::api::conversation::{Conversation, Tool, ToolChoice, cache_marks};
 use crate::api::error::InvalidRequest;
 use crate::api::fields::{Fields, Read};
+use domain::CacheMarks;
 use serde_json::Value;
 
 /// Maximum number of tools of a request.
@@ -34,6 +35,7 @@ pub(super) fn definition<'a>(
         description: fields.text("description")?,
         parameters,
         strict: fields.flag("strict")?,
+        cache: fields.value("cache_control").map_or(CacheMarks::None, cache_marks),
     };
     conversation.tools.push(tool);
     keep_rest(fields, conversation);

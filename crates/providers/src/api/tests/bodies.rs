@@ -4,6 +4,15 @@ use super::*;
 
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
+/// A schema of an object with the optional number `a`, some of whose fields are replaced.
+fn closed(replaced: &[(&str, Value)]) -> Value {
+    let mut schema = json!({
+        "type": "object", "properties": {"a": {"type": ["number", "null"]}}, "required": ["a"], "additionalProperties": false,
+    });
+    replaced.iter().for_each(|(field, value)| schema[*field] = value.clone());
+    schema
+}
+
 /// A conversation of chat completions with everything that can be translated.
 fn completion() -> Value {
     json!({
@@ -22,9 +31,9 @@ fn completion() -> Value {
             {"role": "tool", "tool_call_id": "call:2", "content": "nothing"},
             {"role": "user", "content": "So?"},
         ],
-        "tools": [{"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object"}, "strict": true}}],
+        "tools": [{"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": closed(&[]), "strict": true}}],
         "tool_choice": {"type": "function", "function": {"name": "look"}},
-        "response_format": {"type": "json_schema", "json_schema": {"name": "dot", "strict": true, "schema": {"type": "object"}}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "dot", "strict": true, "schema": closed(&[])}},
     })
 }
 
@@ -45,9 +54,9 @@ fn completions_become_messages() {
             ]},
             {"role": "user", "content": [result("call_1", "a dot"), result("call_2", "nothing"), {"type": "text", "text": "So?"}]},
         ],
-        "tools": [{"name": "look", "description": "Looks.", "input_schema": {"type": "object"}}],
+        "tools": [{"name": "look", "description": "Looks.", "input_schema": closed(&[]), "strict": true}],
         "tool_choice": {"type": "tool", "name": "look", "disable_parallel_tool_use": true},
-        "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}}},
+        "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": closed(&[])}},
     });
     assert_eq!(body, expected);
 }
@@ -94,7 +103,7 @@ fn messages_are_passed_on_within_the_limit() {
         (&short["system"][0]["cache_control"]["type"], &short["metadata"]["user_id"]),
         (&json!("ephemeral"), &json!("u"))
     );
-    assert_eq!(request(4_000).cache_marks(), domain::CacheMarks::Short);
+    assert_eq!(request(4_000).cache_marks(&model(WireFormat::Anthropic)), domain::CacheMarks::Short);
     assert_eq!(request(4_000).body(&model(WireFormat::OpenAi), Tokens(9))["reasoning_effort"], "low");
 }
 
@@ -137,6 +146,107 @@ fn loose_schemas_become_an_instruction() {
     let system = body["system"].as_str().unwrap();
     assert!(system.starts_with("Be brief.\n\n") && system.contains("JSON object"), "{system}");
     assert_eq!(body["output_config"], json!({"effort": "low"}));
+}
+
+/// Each provider rejects a request with a strict schema that it doesn't support. OpenAI's responses are strict unless they say otherwise.
+#[test]
+fn schemas_are_strict_where_the_provider_accepts_them() {
+    let optional = closed(&[("required", json!([]))]);
+    let bounded = closed(&[("properties", json!({"a": {"type": "number", "minimum": 0}}))]);
+    let open = closed(&[("additionalProperties", json!(true))]);
+    let nested = closed(&[("properties", json!({"a": open}))]);
+    let recursive = closed(&[("$defs", json!({"d": closed(&[("properties", json!({"a": {"$ref": "#/$defs/d"}}))])}))]);
+    let many: serde_json::Map<String, Value> = (0..17).map(|n| (format!("p{n}"), json!({"anyOf": []}))).collect();
+    let unions = closed(&[("properties", Value::Object(many.clone())), ("required", many.keys().cloned().collect())]);
+    for (schema, openai, anthropic) in [
+        (closed(&[]), true, true),
+        (optional, false, true),
+        (bounded, true, false),
+        (open, false, false),
+        (nested, false, false),
+        (recursive, true, false),
+        (unions, true, false),
+    ] {
+        let messages = json!([{"role": "user", "content": "hi"}]);
+        let strict = |request: &ApiRequest, wire_format, pointer: &str| {
+            let body = request.body(&model(wire_format), Tokens(9));
+            body.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
+        };
+        let format = json!({"type": "json_schema", "schema": schema});
+        let request = parse(
+            ApiFormat::Messages,
+            &json!({
+                "model": "m", "messages": messages, "output_config": {"format": format},
+                "tools": [{"name": "f", "input_schema": schema, "strict": true}],
+            }),
+        );
+        assert_eq!(strict(&request, WireFormat::OpenAi, "/tools/0/function/strict"), openai, "{schema}");
+        assert_eq!(strict(&request, WireFormat::OpenAi, "/response_format/json_schema/strict"), openai, "{schema}");
+        assert!(strict(&request, WireFormat::Anthropic, "/tools/0/strict"), "passed on as it is: {schema}");
+        let function = json!({"name": "f", "parameters": schema, "strict": true});
+        let format = json!({"type": "json_schema", "json_schema": {"name": "o", "schema": schema, "strict": true}});
+        let request = parse(
+            ApiFormat::ChatCompletions,
+            &json!({
+                "model": "m", "messages": messages, "tools": [{"type": "function", "function": function}], "response_format": format,
+            }),
+        );
+        assert_eq!(strict(&request, WireFormat::Anthropic, "/tools/0/strict"), anthropic, "{schema}");
+        let body = request.body(&model(WireFormat::Anthropic), Tokens(9));
+        assert_eq!(body["output_config"]["format"].is_object(), anthropic, "{schema}");
+        assert_eq!(body["system"].is_string(), !anthropic, "an instruction in its place: {schema}");
+        for (sent, expected) in [(None, openai), (Some(true), true), (Some(false), false)] {
+            let tool = json!({"type": "function", "name": "f", "parameters": schema, "strict": sent});
+            let request = parse(ApiFormat::Responses, &json!({"model": "m", "input": "hi", "tools": [tool]}));
+            assert_eq!(strict(&request, WireFormat::OpenAi, "/tools/0/function/strict"), expected, "{sent:?} {schema}");
+        }
+    }
+}
+
+/// `LiteLLM` and `OpenRouter` take Anthropic's marks in parts, messages and tools of chat completions.
+#[test]
+fn marks_of_completions_become_breakpoints() {
+    let mark = json!({"type": "ephemeral"});
+    let long = json!({"type": "ephemeral", "ttl": "1h"});
+    let call = json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let request = parse(
+        ApiFormat::ChatCompletions,
+        &json!({
+            "model": "m", "tools": [{"type": "function", "function": {"name": "f"}, "cache_control": long}],
+            "messages": [
+                {"role": "system", "content": [{"type": "text", "text": "s", "cache_control": mark}]},
+                {"role": "user", "content": [{"type": "text", "text": "u"}, {"type": "text", "text": "", "cache_control": mark}]},
+                {"role": "assistant", "content": null, "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": "r", "cache_control": mark}]},
+            ],
+        }),
+    );
+    let body = request.body(&model(WireFormat::Anthropic), Tokens(9));
+    let result = json!({"type": "tool_result", "tool_use_id": "a", "content": "r", "cache_control": mark});
+    assert_eq!(
+        (&body["tools"][0]["cache_control"], &body["system"], &body["messages"][2]["content"]),
+        (&long, &json!([{"type": "text", "text": "s", "cache_control": mark}]), &json!([result]))
+    );
+    assert_eq!(body["messages"][0]["content"], "u", "a text without content isn't sent, and neither is its mark");
+    assert_eq!(request.cache_marks(&model(WireFormat::Anthropic)), domain::CacheMarks::Long);
+}
+
+/// Messages of the model that follow each other are one message for OpenAI, whose texts are apart. Parts of one message belong together.
+#[test]
+fn texts_of_messages_in_a_row_are_kept_apart() {
+    let message = |texts: [&str; 2]| {
+        let parts = texts.map(|text| json!({"type": "output_text", "text": text}));
+        json!({"type": "message", "role": "assistant", "content": parts})
+    };
+    let call = json!({"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"});
+    let result = json!({"type": "function_call_output", "call_id": "a", "output": "r"});
+    let input = json!([{"role": "user", "content": "hi"}, message(["a", "b"]), message(["c", "."]), call, result]);
+    let request = parse(ApiFormat::Responses, &json!({"model": "m", "input": input}));
+    let body = request.body(&model(WireFormat::OpenAi), Tokens(9));
+    assert_eq!((&body["messages"][1]["content"], &body["messages"][2]["role"]), (&json!("ab\n\nc."), &json!("tool")));
+    assert_eq!(body["messages"][1]["tool_calls"][0]["id"], "a");
+    let blocks = request.body(&model(WireFormat::Anthropic), Tokens(9))["messages"][1]["content"].clone();
+    assert_eq!(blocks.as_array().unwrap().len(), 5);
 }
 
 /// Reasoning with Anthropic's signature goes back to Anthropic from every format, and to no other provider.

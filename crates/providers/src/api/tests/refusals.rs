@@ -95,6 +95,9 @@ fn models_refuse_what_they_do_not_support() {
         body[field] = value;
         parse(ApiFormat::ChatCompletions, &body)
     };
+    let marked = |count: usize| {
+        json!(vec![json!({"role": "user", "content": "hi", "cache_control": {"type": "ephemeral"}}); count])
+    };
     let images = with("messages", json!([{"role": "user", "content": [image]}]));
     let blind = Model { takes_images: false, ..model(WireFormat::OpenAi) };
     assert!(images.check(&model(WireFormat::OpenAi)).is_ok());
@@ -105,6 +108,8 @@ fn models_refuse_what_they_do_not_support() {
         (with("reasoning_effort", json!("none")), true, true),
         (with("logprobs", json!(true)), true, false),
         (with("stop", json!(["a", "b", "c", "d", "e"])), false, true),
+        (with("messages", marked(4)), true, true),
+        (with("messages", marked(5)), true, false),
     ] {
         assert_eq!(request.check(&model(WireFormat::OpenAi)).is_ok(), openai, "{request:?}");
         assert_eq!(request.check(&model(WireFormat::Anthropic)).is_ok(), anthropic, "{request:?}");
@@ -157,15 +162,17 @@ fn marks_of_a_cache_are_found_in_every_format() {
             json!({"type": "text", "text": "hi", "cache_control": control}),
             json!({"type": "text", "text": "ho", "cache_control": {"type": "ephemeral"}}),
         ];
-        parse(format, &json!({"model": "m", "messages": [{"role": "user", "content": parts}]})).cache_marks()
+        let request = parse(format, &json!({"model": "m", "messages": [{"role": "user", "content": parts}]}));
+        [WireFormat::OpenAi, WireFormat::Anthropic].map(|wire_format| request.cache_marks(&model(wire_format)))
     };
-    for format in [ApiFormat::ChatCompletions, ApiFormat::Messages] {
-        assert_eq!(hello(format, false).cache_marks(), CacheMarks::None);
-        assert_eq!(marks(format, json!({"type": "ephemeral"})), CacheMarks::Short);
-        assert_eq!(marks(format, json!({"type": "ephemeral", "ttl": "5m"})), CacheMarks::Short);
+    // OpenAI-compatible servers take the marks of chat completions, and those of Anthropic's format aren't sent to them.
+    for (format, other) in [(ApiFormat::ChatCompletions, CacheMarks::Short), (ApiFormat::Messages, CacheMarks::None)] {
+        assert_eq!(hello(format, false).cache_marks(&model(WireFormat::Anthropic)), CacheMarks::None);
+        assert_eq!(marks(format, json!({"type": "ephemeral"})), [other, CacheMarks::Short]);
+        assert_eq!(marks(format, json!({"type": "ephemeral", "ttl": "5m"})), [other, CacheMarks::Short]);
     }
     // Anthropic's format is read field by field, which refuses the longer lifetime.
-    assert_eq!(marks(ApiFormat::ChatCompletions, json!({"type": "ephemeral", "ttl": "1h"})), CacheMarks::Long);
+    assert_eq!(marks(ApiFormat::ChatCompletions, json!({"type": "ephemeral", "ttl": "1h"})), [CacheMarks::Long; 2]);
 }
 
 /// Hidden reasoning of a model that is taken for one without would not be charged when a call is stopped.
@@ -181,4 +188,14 @@ fn reasoning_is_refused_for_models_without_it() {
         assert_eq!(refused.as_deref(), is_refused.then_some("thinking"), "{setting}");
         assert!(request.check(&thinking).is_ok());
     }
+    // Coding agents send an effort with each request. If the owner has listed none, Anthropic decides.
+    let body =
+        json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "output_config": {"effort": "max"}});
+    let request = parse(ApiFormat::Messages, &body);
+    let refused = |model: &Model| request.check(model).err().and_then(|error| error.param);
+    let effort = Some("output_config.effort".to_owned());
+    assert_eq!([refused(&thinking), refused(&plain)], [effort.clone(), effort.clone()], "not one of the listed ones");
+    let [thinking, plain] = [thinking, plain].map(|model| Model { efforts: Vec::new(), ..model });
+    assert_eq!([refused(&thinking), refused(&plain)], [None, effort]);
+    assert_eq!(request.body(&thinking, Tokens(9))["output_config"]["effort"], "max");
 }
