@@ -53,6 +53,10 @@ struct ReportRow {
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn list(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDateTime) -> Result<TopUsers> {
+    if matches!(filter.period, ReportPeriod::Custom(..)) {
+        // Planned for its number of days, so that long periods are summed by two processes.
+        sqlx::raw_sql("set local plan_cache_mode = force_custom_plan").execute(&mut *db).await?;
+    }
     let rows = page(db, filter, page_rows, now).await?;
     let Some(first) = rows.first() else { return Ok(TopUsers::default()) };
     let all = Sums {
@@ -101,10 +105,6 @@ impl ReportRow {
 /// executed. `lateral` looks up the few subjects of the page: the planner can't take the limit into account and would hash all of them.
 async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDateTime) -> Result<Vec<ReportRow>> {
     let (from, to) = filter.period.bounds(now);
-    if matches!(filter.period, ReportPeriod::Custom(..)) {
-        // Planned for its number of days, so that long periods are summed by two processes.
-        sqlx::raw_sql("set local plan_cache_mode = force_custom_plan").execute(&mut *db).await?;
-    }
     let rows = sqlx::query_as!(
         ReportRow,
         r#"with whole as materialized (
@@ -115,9 +115,8 @@ async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDate
                     sum(cache_read_tokens + cache_write_tokens)::bigint as cached_tokens, sum(output_tokens)::bigint as output_tokens,
                     sum(estimated_tokens)::bigint as estimated_tokens, sum(cost_picos)::bigint as cost_picos
              from usage_day
-             where day >= ($8::timestamptz at time zone 'UTC')::date
+             where day >= ($8::timestamptz at time zone 'UTC')::date and ($2 = '' or model = $2)
                and day < (($9::timestamptz - interval '1 hour') at time zone 'UTC')::date + 1 and $8 < $9
-               and ($2 = '' or model = $2)
              group by subject_id
            ), refused as (
              select s.subject_id, sum(r.n)::bigint as n
@@ -129,13 +128,11 @@ async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDate
            ), listed as materialized (
              select f.*
              from (
-               select subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos, refusals,
-                      paid_picos
+               select subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos, refusals, paid_picos
                from usage_report where period = $1 and model = $2 and not exists (select from whole)
                union all
-               select subject_id, u.subject_id is not null, coalesce(u.requests, 0), coalesce(u.input_tokens, 0),
-                      coalesce(u.cached_tokens, 0), coalesce(u.output_tokens, 0), coalesce(u.estimated_tokens, 0), coalesce(u.cost_picos, 0),
-                      coalesce(r.n, 0), coalesce(p.picos, 0)
+               select subject_id, u.subject_id is not null, coalesce(requests, 0), coalesce(input_tokens, 0), coalesce(cached_tokens, 0),
+                      coalesce(output_tokens, 0), coalesce(estimated_tokens, 0), coalesce(cost_picos, 0), coalesce(n, 0), coalesce(picos, 0)
                from used u full join refused r using (subject_id) left join paid p using (subject_id)
                where $1 = 'custom' and ($2 = '' or u.subject_id is not null)
              ) f
@@ -143,40 +140,30 @@ async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDate
                select s.subject_id from usage_subject s join account a using (user_id)
                where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4))
            ), total as (
-             select rows as count, users, requests, input_tokens, cached_tokens, output_tokens, cost_picos from whole
+             select rows, users, requests, input_tokens, cached_tokens, output_tokens, cost_picos from whole
              union all
-             select count(*),
-                    count(*) filter (where is_active
-                      and subject_id is distinct from (select subject_id from usage_subject where subject = 'demo')),
+             select count(*), count(*) filter (where is_active and subject_id is distinct from (select subject_id from usage_subject where subject = 'demo')),
                     coalesce(sum(requests), 0)::bigint, coalesce(sum(input_tokens), 0)::bigint, coalesce(sum(cached_tokens), 0)::bigint,
                     coalesce(sum(output_tokens), 0)::bigint, coalesce(sum(cost_picos), 0)::bigint
              from listed having not exists (select from whole)
            ), page as (
-             select f.*,
-                    case $5
-                      when 'cost' then cost_picos
-                      when 'tokens' then input_tokens + cached_tokens + output_tokens
-                      when 'requests' then requests
-                      when 'margin' then cost_picos - paid_picos
-                      when 'refusals' then refusals
+             select f.*, case $5
+                      when 'cost' then cost_picos when 'tokens' then input_tokens + cached_tokens + output_tokens
+                      when 'requests' then requests when 'margin' then cost_picos - paid_picos when 'refusals' then refusals
                       else (abs(estimated_tokens - input_tokens - cached_tokens)::numeric * 1000000
-                            / greatest(input_tokens + cached_tokens, 1))::bigint
-                    end as rank
+                            / greatest(input_tokens + cached_tokens, 1))::bigint end as rank
              from (
-               select subject_id, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos, refusals, paid_picos
+               select subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos, refusals, paid_picos
                from usage_report where period = $1 and model = $2 and exists (select from whole)
                union all
-               select subject_id, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos, refusals, paid_picos
-               from listed
-             ) f
-             order by rank desc, subject_id offset $6 limit $7
+               select * from listed
+             ) f order by rank desc, subject_id offset $6 limit $7
            )
-           select page.subject_id as "subject_id?", s.subject as "subject?", a.user_id as "user_id?", a.email as "email?",
-                  a.plan_id as "plan_id?", page.requests as "requests?", page.input_tokens as "input?", page.cached_tokens as "cached?",
-                  page.output_tokens as "output?", page.estimated_tokens as "estimated?", page.cost_picos as "cost?",
-                  page.refusals as "refusals?", page.paid_picos as "paid?", total.count as "count!", total.users as "users!",
-                  total.requests as "all_requests!", total.input_tokens as "all_input!", total.cached_tokens as "all_cached!",
-                  total.output_tokens as "all_output!", total.cost_picos as "all_cost!"
+           select page.subject_id as "subject_id?", s.subject as "subject?", a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
+                  page.requests as "requests?", page.input_tokens as "input?", page.cached_tokens as "cached?", page.output_tokens as "output?",
+                  page.estimated_tokens as "estimated?", page.cost_picos as "cost?", page.refusals as "refusals?", page.paid_picos as "paid?",
+                  total.rows as "count!", total.users as "users!", total.requests as "all_requests!", total.input_tokens as "all_input!",
+                  total.cached_tokens as "all_cached!", total.output_tokens as "all_output!", total.cost_picos as "all_cost!"
            from total left join page on true
            left join lateral (select subject, user_id from usage_subject where subject_id = page.subject_id limit 1) s on true
            left join lateral (select user_id, email, plan_id from account where user_id = s.user_id limit 1) a on true
@@ -190,10 +177,8 @@ async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDate
         i64::from(page_rows),
         from,
         to,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows)
+    );
+    Ok(rows.fetch_all(db).await?)
 }
 
 /// Reads the cost of some users on each UTC day from `first` to `last`, both included; each user's list has one entry per day.
