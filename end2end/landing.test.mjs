@@ -40,7 +40,7 @@ test('the demo answers on the landing page without wasm, until its limit', { tim
   }
   await page.locator('#demo-question').fill('One more, please');
   await page.locator('#demo-question').press('Enter');
-  await thread.getByText('You have reached the demo's limit for now.').waitFor();
+  await thread.getByText('You have reached the demo\'s limit for now.').waitFor();
   assert.equal(await page.locator('#demo-question').inputValue(), 'One more, please', 'the question can be sent again');
   assert.equal(await thread.getByRole('link', { name: 'Create account' }).getAttribute('href'), '/sign-up');
   await shot(page, '3-used-up');

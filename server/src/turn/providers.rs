@@ -94,9 +94,14 @@ pub(super) fn sets_breakpoints(model: &Model, estimated: Tokens) -> bool {
     model.provider.wire_format == WireFormat::Anthropic && model.min_cacheable.is_some_and(|min| estimated >= min)
 }
 
+/// The smallest prompt that OpenAI caches: <https://platform.openai.com/docs/guides/prompt-caching>
+const OPENAI_MIN_CACHEABLE: Tokens = Tokens(1_024);
+
 /// Returns how a prompt of this size that this server has written marks what its provider is to cache. OpenAI caches, and bills that, without marks.
 pub(crate) fn own_cache_marks(model: &Model, price: &PriceList, estimated: Tokens) -> CacheMarks {
-    let is_unmarked = model.provider.wire_format == WireFormat::OpenAi && price.tier(estimated).cache_write.is_some();
+    let is_unmarked = model.provider.wire_format == WireFormat::OpenAi
+        && price.tier(estimated).cache_write.is_some()
+        && estimated >= model.min_cacheable.unwrap_or(OPENAI_MIN_CACHEABLE);
     if is_unmarked || sets_breakpoints(model, estimated) { CacheMarks::Short } else { CacheMarks::None }
 }
 

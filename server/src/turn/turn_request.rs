@@ -105,6 +105,7 @@ mod tests {
         model.provider.wire_format = WireFormat::OpenAi;
         assert_eq!(cost(&model, 4_000), 4_000 * 125);
         assert_eq!(own_cache_marks(&model, &price, Tokens(4_000)), CacheMarks::Short, "OpenAI needs no marks");
+        assert_eq!(own_cache_marks(&model, &price, Tokens(1_023)), CacheMarks::None, "too short to be cached");
         let cheap_writes = PriceList::new(vec![Price { cache_write: Some(MicrosPerMillion(1)), ..tier(0, 100) }]);
         assert_eq!(max_cost(&model, &cheap_writes.unwrap(), 4_000, 5).0, 4_000 * 100);
         let no_writes = PriceList::new(vec![Price { cache_write: None, ..tier(0, 100) }]).unwrap();
