@@ -77,8 +77,8 @@ async fn abandon(app: &TestApp, program: &Program, (path, model): (&str, &str), 
     rows(app).await;
 }
 
-/// Field note 20: a provider may bill a prompt with cache marks as a write to its cache, and OpenAI one without. It is held, and if its usage is
-/// lost, charged as an estimate. A fallback whose format has no marks writes nothing.
+/// Field note 20: a provider may bill a prompt with cache marks as a write to its cache, and OpenAI a long one without. It is held, and if its usage
+/// is lost, charged as an estimate. A fallback whose format has no marks writes nothing.
 #[tokio::test]
 async fn a_marked_prompt_without_a_count_is_charged_as_a_cache_write() {
     let app = app().await;
@@ -95,7 +95,9 @@ async fn a_marked_prompt_without_a_count_is_charged_as_a_cache_write() {
                 from metered_call c join ai_usage u using (turn_id, created_at) join model_price p using (model_price_id)
                 where u.status = 'pending'";
     for (path, model) in [(MESSAGES, HAIKU), (CHAT, HAIKU), (CHAT, MINI), (MESSAGES, MINI)] {
-        abandon(&app, &program, (path, model), &format!("{{{{mute}}}} {path} {model}"), held).await;
+        // OpenAI caches from 1 024 tokens on.
+        let text = format!("{{{{mute}}}} {path} {model}{}", " and so on".repeat(400));
+        abandon(&app, &program, (path, model), &text, held).await;
     }
     let charged =
         "select count(*) = 4 and bool_and(cache_marks = 'short' and usage_source = 'estimated' and input_tokens = 0
