@@ -1,6 +1,6 @@
--- A refresh of the report summed every period again: four seconds at ten million calls. Now it adds what is new, which takes the subject of
--- each row in the queue, and sums a period again only once the period has moved. The sums of all rows are kept too. The account that reports name for a subject is kept with the
--- subject: looking it up for every account took most of the time of a page with a plan.
+-- A refresh of the report summed every period again: four seconds at ten million calls. Now it adds only new calls, for which rows of the queue
+-- have their subject, and sums a period again only once its beginning has moved. The sums of all rows are stored too. Each subject stores the
+-- account that reports show for it: looking it up for every account took most of the time of a page that is filtered by plan.
 
 alter table usage_delta
   -- Null for rows that were queued before this migration.
@@ -89,12 +89,12 @@ alter function prorated_usd(bigint, text, interval) parallel safe;
 alter function reported_subject(account) parallel safe;
 
 alter table usage_subject
-  -- The account that reports name for the subject, as in `reported_account`. Null without one.
+  -- The account that reports show for the subject, as in `reported_account`. Null if it has none.
   add column user_id uuid;
 update usage_subject s set user_id = r.user_id from reported_account r where r.subject = s.subject;
 create index account_plan on account (plan_id, user_id);
 
--- Keeps the account of the subjects that an account had or has.
+-- Updates the account of each subject that this account has or had.
 create function account_names_subjects() returns trigger language plpgsql as $$
 declare
   subjects text[] := array[old.subject, old.former_subject, new.subject, new.former_subject];

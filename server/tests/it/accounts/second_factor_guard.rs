@@ -106,7 +106,7 @@ async fn everyone_adds_a_second_factor_if_it_is_required() {
     factors::set_up(&mut ann).await;
     ann.send_and_read("{{words:3}}").await;
     assert_eq!(ann.get("/chat").await.status(), StatusCode::OK);
-    // Whoever removes the only one adds another.
+    // A user who removes the only one must add another.
     let removed = ann.form("/settings/security/totp/remove", &[]).await;
     assert_eq!(redirect(&removed), "/settings/security?saved=totp-removed");
     assert_eq!(redirect(&ann.get("/chat").await), SETUP);

@@ -82,7 +82,7 @@ async fn sensitive_admin_routes_ask_for_the_password_again() {
     assert_eq!(ann.quota().await["plan"], "pro");
 }
 
-/// Both ZIPs have all that a user ever wrote, so a session that somebody has found open isn't enough for them.
+/// Both ZIPs have all that a user ever wrote, so a session that was left open isn't enough for them.
 #[tokio::test]
 async fn exports_of_everything_ask_for_the_password_again() {
     let app = TestApp::new().await;

@@ -115,7 +115,7 @@ async fn calls_that_end_during_refreshes_are_counted_once() {
     }
 }
 
-/// A subject is named by the oldest account that has it, else by the oldest that had it before.
+/// Reports show a subject as the oldest account that has it, otherwise as the oldest that had it before.
 #[tokio::test]
 async fn a_subject_is_named_by_one_account() {
     let app = without_server().await;
